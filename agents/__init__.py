@@ -1,0 +1,1 @@
+"""What should we do next? The workspace, the funnel, the minds, and the supervisor's graph."""

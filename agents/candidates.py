@@ -1,0 +1,168 @@
+"""What could be done about an event: each triggered journey's actions, to the letter (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agents.templates import fill
+from agents.workspace import Workspace
+from domain.action import Action, Step
+from domain.context import ContactPoint, Context
+from domain.journey import Journey
+from domain.proposal import Candidate
+from policies.expressions import Condition, RuleFailed, bind
+
+PACKET_TRIED_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """The candidates, and which triggered journeys were not entered and why."""
+
+    candidates: tuple[Candidate, ...]
+    not_entered: tuple[tuple[str, str], ...]
+
+
+def propose(workspace: Workspace, context: Context) -> Proposed:
+    """Every action of every journey that this event triggers for this person.
+
+    On an approval's pass, only the action that was asked about.
+    """
+    candidates: list[Candidate] = []
+    not_entered: list[tuple[str, str]] = []
+    for journey in workspace.triggered.get(context.event.name, ()):
+        if journey.brand != context.brand:
+            not_entered.append((journey.name, "the event is another brand's"))
+            continue
+        why_not = _why_not_entered(workspace, journey, context)
+        if why_not is not None:
+            not_entered.append((journey.name, why_not))
+            continue
+        for name in journey.actions:
+            if context.asked.kind == "approval" and name != context.asked.want:
+                continue
+            candidates.append(_candidate(workspace, journey, workspace.actions[name], context))
+    return Proposed(tuple(candidates), tuple(not_entered))
+
+
+def holds(condition: Condition | None, context: Context) -> bool:
+    """Whether a journey's condition is true; one that cannot be evaluated is not."""
+    if condition is None:
+        return True
+    try:
+        return condition.evaluate(bind(context.fields, condition.reads))
+    except RuleFailed:
+        return False
+
+
+def _why_not_entered(workspace: Workspace, journey: Journey, context: Context) -> str | None:
+    key = context.entering.get(journey.name)
+    for instance in context.instances:
+        if (instance.journey, instance.key) != (journey.name, key):
+            continue
+        if instance.state != "active":
+            return f"it is over for this person ({instance.state})"
+        if instance.ends_at <= context.now:
+            return "its window is over"
+    if not holds(workspace.entries.get(journey.name), context):
+        return "its entry condition is not true"
+    return None
+
+
+def _candidate(
+    workspace: Workspace, journey: Journey, action: Action, context: Context
+) -> Candidate:
+    offer = workspace.offers.get(action.offer or "")
+    return Candidate(
+        action=action,
+        journey=journey.name,
+        brand=journey.brand,
+        team=journey.team,
+        instance=context.entering.get(journey.name, ""),
+        contact_point=_contact_point(workspace, action, context),
+        journey_priority=journey.priority,
+        max_age=journey.max_age,
+        amount=offer.worth if offer else None,
+    )
+
+
+def _contact_point(
+    workspace: Workspace, action: Action, context: Context
+) -> ContactPoint | None:
+    """The person's newest address for the channel that nobody else uses, else the newest."""
+    channel = workspace.policies.channels.get(action.channel or "")
+    if channel is None or channel.address == "none":
+        return None
+    points = [point for point in context.contact_points if point.kind == channel.address]
+    own = [point for point in points if not point.shared]
+    return (own or points or [None])[-1]
+
+
+def steps(workspace: Workspace, candidate: Candidate, context: Context) -> tuple[Step, ...]:
+    """The exact tool calls of a candidate. What is promised is granted before it is told."""
+    action = candidate.action
+    match action.tool:
+        case "message":
+            message = Step("message", _message(workspace, candidate, context))
+            return (*_grant(candidate), message)
+        case "offer":
+            return _grant(candidate)
+        case "case" | "handoff":
+            packet = _packet(candidate, context)
+            arguments = {"reason": action.case_reason, "queue": action.queue, "packet": packet}
+            return (Step(action.tool, arguments),)
+        case _:
+            return (Step(action.tool, {}),)
+
+
+def _grant(candidate: Candidate) -> tuple[Step, ...]:
+    offer = candidate.action.offer
+    return (Step("offer", {"offer": offer, "brand": candidate.brand}),) if offer else ()
+
+
+def _message(workspace: Workspace, candidate: Candidate, context: Context) -> dict[str, Any]:
+    action, point = candidate.action, candidate.contact_point
+    brand = workspace.brands[candidate.brand]
+    fields: dict[str, Any] = {**_personal(workspace, context), "brand.title": brand.title}
+    offer = workspace.offers.get(action.offer or "")
+    if offer is not None:
+        fields |= {"offer.title": offer.title, "offer.worth": str(offer.worth)}
+    shared = point is not None and point.shared
+    return {
+        "channel": action.channel,
+        "to": point.address if point else context.profile_id,
+        "sender": brand.senders.get(action.channel or "", ""),
+        "subject": fill(action.subject, fields, shared=shared),
+        "body": fill(action.body, fields, shared=shared),
+        "headers": {},
+    }
+
+
+def _personal(workspace: Workspace, context: Context) -> Mapping[str, Any]:
+    labels = workspace.policies.fields
+    return {
+        name: value
+        for name, value in context.fields.items()
+        if name in labels and "personalise" in labels[name].uses
+    }
+
+
+def _packet(candidate: Candidate, context: Context) -> dict[str, Any]:
+    """What the colleague needs so that the customer need not start over."""
+    tried = [
+        f"{contact.at:%Y-%m-%d %H:%M} {contact.action} by {contact.channel}"
+        for contact in context.contacts[:PACKET_TRIED_MAX]
+    ]
+    return {
+        "customer": context.profile_id,
+        "why_now": candidate.action.title,
+        "event": context.event.name,
+        "said": {k: v for k, v in context.event.properties.items() if isinstance(v, (str, int))},
+        "at": context.event.time,
+        "tried": tried,
+        "open_cases": list(context.open_cases),
+        "offers_held": [offer.name for offer in context.offers.values() if offer.held],
+        "do_not_ask": sorted(context.fields.keys() & {"profile.language", "event.order_id"}),
+    }

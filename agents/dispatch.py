@@ -1,0 +1,166 @@
+"""Carries out what a decision intended, step by step, and writes what became of it.
+
+A step's outcome may ride with the next commit: until then the outbox says `sending`, and a
+process that dies leaves it to be reconciled. What must be seen at once (a failure, a promise that
+waits for its grant) is committed at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sqlalchemy import bindparam, update
+
+from agents.record import Recorded
+from domain.errors import StoreError
+from domain.verdict import Code
+from store import tables as t
+from store.instants import micros
+from store.statements import Statement
+from store.work import Work
+from tools import offers
+from tools.toolbox import Intent, Outcome, Toolbox
+
+SETTLE = Statement(
+    update(t.outbox)
+    .where(t.outbox.c.outbox_id == bindparam("step_id"), t.outbox.c.state == bindparam("was"))
+    .values(state=bindparam("to_state"), updated_at=bindparam("at"), detail=bindparam("words"))
+)
+SETTLE_CONTACT = Statement(
+    update(t.contacts)
+    .where(t.contacts.c.decision_id == bindparam("decision"), t.contacts.c.state == "reserved")
+    .values(state=bindparam("to_state"))
+)
+_CONTACT_STATES: Mapping[str, str] = {
+    "sent": "committed",
+    "failed": "released",
+    "cancelled": "released",
+    "unknown": "unknown",
+}
+Commit = Callable[[Sequence[Work]], list[bool]]
+
+
+class Dispatcher:
+    """Runs the steps of permitted decisions through the toolbox."""
+
+    def __init__(self, toolbox: Toolbox, commit: Commit) -> None:
+        self._toolbox = toolbox
+        self._commit = commit
+
+    async def carry_out(self, made: Recorded, pending: list[Work]) -> None:
+        """Take every step in its declared order; a step that fails ends the rest."""
+        for position, intent in enumerate(made.intents):
+            rest = made.intents[position + 1 :]
+            work = Work(shown_as=f"outbox {intent.outbox_id}")
+            outcome = await self._toolbox.execute(intent, work)
+            if outcome.state != "sent":
+                self._give_up(work, made, intent, outcome, rest)
+                return
+            settle(work, intent, outcome)
+            if not rest:
+                settle_contact(work, made.decision.decision_id, outcome)
+                pending.append(work)
+            elif not self._go_on(work, made, rest[0]):
+                self._withdraw(made, intent, rest)
+                return
+
+    def _go_on(self, work: Work, made: Recorded, following: Intent) -> bool:
+        """The third gate for a later step: nothing that the verdict read has moved since."""
+        work.asserts.update(made.revisions)
+        work.change(
+            SETTLE,
+            expect=1,
+            step_id=following.outbox_id,
+            was="intended",
+            to_state="sending",
+            at=micros(following.at),
+            words="",
+        )
+        return self._commit([work])[0]
+
+    def _give_up(
+        self,
+        work: Work,
+        made: Recorded,
+        intent: Intent,
+        outcome: Outcome,
+        rest: Sequence[Intent],
+    ) -> None:
+        settle(work, intent, outcome)
+        cancel(work, rest, "permit_expired", "an earlier step was not done")
+        undo(work, made, outcome)
+        self._must(work)
+
+    def _withdraw(self, made: Recorded, done: Intent, rest: Sequence[Intent]) -> None:
+        """Something moved between two steps: take nothing, tell nothing, and ask again."""
+        work = Work(shown_as=f"outbox {done.outbox_id}")
+        outcome = Outcome("cancelled", "the customer's state changed in between", "permit_expired")
+        settle(work, done, outcome)
+        cancel(work, rest, "permit_expired", outcome.detail)
+        undo(work, made, outcome)
+        self._must(work)
+
+    def _must(self, work: Work) -> None:
+        if not self._commit([work])[0]:
+            raise StoreError(
+                "an outcome could not be written",
+                place=work.shown_as,
+                remedy="run `safeconduct ledger verify`",
+            )
+
+
+def settle(work: Work, intent: Intent, outcome: Outcome, *, was: str = "sending") -> None:
+    """Write what became of one step, in the outbox and in the person's chain."""
+    at = micros(intent.at)
+    work.change(
+        SETTLE,
+        expect=1,
+        step_id=intent.outbox_id,
+        was=was,
+        to_state=outcome.state,
+        at=at,
+        words=outcome.detail,
+    )
+    work.append(
+        t.outcomes,
+        intent.profile_id,
+        outcome_id=f"{intent.outbox_id}-{outcome.state}",
+        outbox_id=intent.outbox_id,
+        decision_id=intent.decision_id,
+        step=intent.step,
+        state=outcome.state,
+        code=outcome.code,
+        at=at,
+        detail=outcome.detail,
+    )
+
+
+def settle_contact(work: Work, decision_id: str, outcome: Outcome) -> None:
+    """Commit, release or keep the reserved contact, once."""
+    work.change(
+        SETTLE_CONTACT, decision=decision_id, to_state=_CONTACT_STATES[outcome.state]
+    )
+
+
+def cancel(work: Work, rest: Sequence[Intent], code: Code, why: str) -> None:
+    """Cancel steps that were not begun."""
+    for intent in rest:
+        settle(work, intent, Outcome("cancelled", why, code), was="intended")
+
+
+def undo(work: Work, made: Recorded, outcome: Outcome) -> None:
+    """Give back what was reserved for a proposal that did not come about.
+
+    An `unknown` outcome gives nothing back: the customer may have been told.
+    """
+    settle_contact(work, made.decision.decision_id, outcome)
+    if outcome.state == "unknown" or made.proposal is None:
+        return
+    candidate = made.proposal.candidate
+    work.move(f"p:{made.decision.profile_id}")
+    if candidate.contact_point is not None:
+        work.move(f"c:{candidate.contact_point.ref}")
+    if candidate.action.offer is not None:
+        offers.release(
+            work, candidate.brand, candidate.action.offer, made.decision.decision_id
+        )

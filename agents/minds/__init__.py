@@ -1,0 +1,1 @@
+"""What chooses among the allowed: a formula, or (asked by a journey) a model."""

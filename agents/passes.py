@@ -1,0 +1,215 @@
+"""Later passes over an event: what was held, and whose time has come, is asked again."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import bindparam, select, update
+
+from agents.dispatch import SETTLE_CONTACT, settle
+from agents.record import RELEASE_CONTACTS, Record, read_record
+from agents.steps import Deps
+from domain.canonical import canonical, parse
+from domain.context import Pass, PassKind
+from domain.event import Event
+from profiles.people import Arrival
+from store import tables as t
+from store.database import Database
+from store.instants import instant, micros
+from store.statements import Statement
+from store.work import Work
+from tools import offers
+from tools.toolbox import Intent, Outcome
+from traces.history import History
+
+_KINDS: dict[str, PassKind] = {
+    "release": "release",
+    "switch": "release",
+    "approval": "approval",
+    "retry": "retry",
+}
+_NEXT = Statement(
+    select(t.timers.c.due_at)
+    .where(t.timers.c.state == "pending")
+    .order_by(t.timers.c.due_at, t.timers.c.timer_id)
+    .limit(1)
+)
+_DUE = Statement(
+    select(
+        t.timers.c.due_at,
+        t.timers.c.kind,
+        t.timers.c.profile_id,
+        t.timers.c.decision_id,
+        t.timers.c.expires_at,
+        t.timers.c.sealed,
+        t.timers.c.timer_id,
+    )
+    .where(t.timers.c.state == "pending", t.timers.c.due_at <= bindparam("now"))
+    .order_by(t.timers.c.due_at, t.timers.c.timer_id)
+    .limit(bindparam("most"))
+)
+_ORPHANS = Statement(
+    select(
+        t.outbox.c.outbox_id,
+        t.outbox.c.decision_id,
+        t.outbox.c.profile_id,
+        t.outbox.c.permit_id,
+        t.outbox.c.step,
+        t.outbox.c.tool,
+        t.outbox.c.channel,
+        t.outbox.c.sealed,
+        t.outbox.c.created_at,
+        t.outbox.c.state,
+        t.data_keys.c.wrapped,
+    )
+    .join(
+        t.data_keys,
+        (t.data_keys.c.profile_id == t.outbox.c.profile_id)
+        & (t.data_keys.c.retention == "erasable"),
+    )
+    .where(t.outbox.c.state.in_(("intended", "sending")))
+    .order_by(t.outbox.c.decision_id, t.outbox.c.step)
+)
+DROP_TIMER = Statement(
+    update(t.timers)
+    .where(t.timers.c.timer_id == bindparam("timer"), t.timers.c.state == "pending")
+    .values(state="cancelled")
+)
+
+
+def next_due(database: Database) -> datetime | None:
+    """When the next timer is due, if any is pending."""
+    rows = database.rows(_NEXT)
+    return instant(rows[0][0]) if rows else None
+
+
+def due(deps: Deps, now: datetime, most: int) -> list[Arrival]:
+    """The earliest timers due by `now` as arrivals, of different people, each at its own instant.
+
+    A timer is claimed by the commit of the decision it leads to, so it fires exactly once.
+    """
+    arrivals: dict[str, Arrival] = {}
+    history = History(deps.database)
+    for due_at, kind, profile_id, decision_id, expires_at, sealed, timer_id in deps.database.rows(
+        _DUE, now=micros(now), most=most
+    ):
+        if profile_id in arrivals:
+            break  # a person's passes keep their order, one batch after another
+        parent = history.get(decision_id)
+        data = parent.record()
+        if data is None:
+            work = Work()
+            work.change(DROP_TIMER, timer=timer_id)
+            deps.commit([work])
+            continue
+        record = read_record(data)
+        vault = deps.database.vault
+        said = parse(vault.open(profile_id, "erasable", "timers", sealed))
+        asked = Pass(
+            kind=_KINDS[kind],
+            n=parent.pass_n + 1,
+            parent_id=decision_id,
+            want=said["want"],
+            expires_at=instant(expires_at),
+            reserved_offer=said["offer"],
+        )
+        at = max(instant(due_at), record.context.now)
+        arrivals[profile_id] = arrival(record, asked, parent.event_key, profile_id, at)
+    return list(arrivals.values())
+
+
+def arrival(
+    record: Record, asked: Pass, event_key: bytes, profile_id: str, now: datetime
+) -> Arrival:
+    """The event of an earlier decision, asked about again; it changes nothing about the person."""
+    view = record.context.event
+    event = Event(
+        source="",
+        id=None,
+        kind=view.kind,  # type: ignore[arg-type]
+        name=view.name,
+        occurred_at=view.occurred_at,
+        received_at=view.received_at,
+        identifiers=(),
+        properties=view.properties,
+        brand=record.context.brand,
+    )
+    return Arrival(event, now, asked, event_key, record.event_id, profile_id)
+
+
+async def recover(deps: Deps) -> int:
+    """Settle what a process that died left in the outbox; the number of steps settled.
+
+    What had not begun is cancelled for a new pass; what had is looked up where its channel can
+    be asked, and `unknown` where it cannot. Nothing is ever sent on an old permit.
+    """
+    orphans: dict[str, list[tuple[Intent, str]]] = {}
+    vault = deps.database.vault
+    for row in deps.database.rows(_ORPHANS):
+        vault.unwrap(row[2], "erasable", row[10])
+        arguments = parse(vault.open(row[2], "erasable", "outbox", row[7]))
+        intent = Intent(*row[:7], arguments, instant(row[8]))
+        orphans.setdefault(intent.decision_id, []).append((intent, row[9]))
+    count = 0
+    for decision_id, steps in orphans.items():
+        work = Work(shown_as=f"outbox of {decision_id}")
+        outcomes = [await _recovered(deps, intent, state) for intent, state in steps]
+        for (intent, state), outcome in zip(steps, outcomes, strict=True):
+            settle(work, intent, outcome, was=state)
+            count += 1
+        _settle_decision(deps, work, decision_id, steps[-1][0], outcomes)
+        deps.commit([work])
+    return count
+
+
+async def _recovered(deps: Deps, intent: Intent, state: str) -> Outcome:
+    if state == "intended":
+        return Outcome("cancelled", "interrupted before it began", "permit_expired")
+    return await deps.toolbox.reconcile(intent)
+
+
+def _settle_decision(
+    deps: Deps, work: Work, decision_id: str, last: Intent, outcomes: list[Outcome]
+) -> None:
+    states = {outcome.state for outcome in outcomes}
+    if "unknown" in states:
+        work.change(SETTLE_CONTACT, decision=decision_id, to_state="unknown")
+        return
+    if states == {"sent"}:
+        work.change(SETTLE_CONTACT, decision=decision_id, to_state="committed")
+        return
+    work.change(RELEASE_CONTACTS, parent=decision_id)
+    work.move(f"p:{last.profile_id}")
+    kept = deps.history.get(decision_id)
+    data = kept.record()
+    if data is None:
+        return
+    record = read_record(data)
+    action = deps.workspace.actions.get(record.thought.action)
+    if record.thought.contact_point is not None:
+        work.move(f"c:{record.thought.contact_point}")
+    for step in record.thought.steps:
+        if step.tool == "offer":
+            offers.release(
+                work, step.arguments["brand"], step.arguments["offer"], decision_id
+            )
+    keep_for = action.defer_for if action else timedelta(0)
+    expires_at = record.context.asked.expires_at or record.context.now + keep_for
+    work.insert(
+        t.timers,
+        timer_id=f"t-{decision_id}",
+        due_at=micros(record.context.now),
+        kind="retry",
+        profile_id=kept.profile_id,
+        decision_id=decision_id,
+        purpose=action.purpose if action else None,
+        channel=record.thought.channel,
+        state="pending",
+        expires_at=micros(expires_at),
+        sealed=deps.database.vault.seal(
+            kept.profile_id,
+            "erasable",
+            "timers",
+            canonical({"want": record.thought.action, "offer": None}),
+        ),
+    )

@@ -1,0 +1,378 @@
+"""Turns a thought into the one set of writes that records it, reserves for it and intends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, update
+
+from agents.thinking import Decided, Thought
+from domain.canonical import canonical
+from domain.context import Context
+from domain.decision import Decision
+from domain.proposal import Proposal
+from domain.verdict import Finding, objections
+from policies.guard import Guard
+from profiles.people import Reading, content_print, pass_print
+from profiles.queries import END_INSTANCE
+from store import tables as t
+from store.ids import time_ordered
+from store.instants import micros
+from store.statements import Statement
+from store.vault import Vault
+from store.work import Change, Work
+from tools import offers
+from tools.toolbox import Intent
+
+LEASE = timedelta(minutes=2)
+
+CLAIM_TIMER = Statement(
+    update(t.timers)
+    .where(t.timers.c.decision_id == bindparam("parent"), t.timers.c.state == "pending")
+    .values(state="done")
+)
+RELEASE_CONTACTS = Statement(
+    update(t.contacts)
+    .where(t.contacts.c.decision_id == bindparam("parent"), t.contacts.c.state == "reserved")
+    .values(state="released")
+)
+CLOSE_APPROVAL = Statement(
+    update(t.approvals)
+    .where(t.approvals.c.decision_id == bindparam("parent"), t.approvals.c.state == "pending")
+    .values(state=bindparam("to_state"), decided_at=bindparam("at"), decided_by=bindparam("who"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One decision ready to be committed, and the steps to take once it is.
+
+    `revisions` are what the contention keys will read once the work is committed: a later step
+    of the same proposal goes ahead only if nobody else has moved them.
+    """
+
+    decision: Decision
+    work: Work
+    intents: tuple[Intent, ...]
+    proposal: Proposal | None
+    revisions: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The sealed part of a decision's row: all it was decided from, and all that was decided."""
+
+    event_id: str
+    context: Context
+    thought: Thought
+
+
+_DECODER = msgspec.json.Decoder(Record)
+
+
+def read_record(data: bytes) -> Record:
+    """The record that was sealed."""
+    return _DECODER.decode(data)
+
+
+def record(
+    reading: Reading, decided: Decided, guard: Guard, vault: Vault, *, version: str, owner: str
+) -> Recorded:
+    """Prepare the whole commit of one decision.
+
+    Everything rides in `reading.work`: the profile's change, the decision's row in the person's
+    chain, permit, reservations, outbox, approval, timer and journey state.
+    """
+    context, thought = reading.context, decided.thought
+    assert context is not None
+    event, work = reading.arrival.event, reading.work
+    digest = pass_print(vault, reading)
+    decision = _decision(reading, thought, guard, context, digest, version)
+    sealed = vault.seal(
+        context.profile_id,
+        "erasable",
+        "decisions",
+        canonical(Record(reading.event_id, context, thought)),
+    )
+    work.append(t.decisions, context.profile_id, **_columns(decision, reading, context), sealed=sealed)
+    if context.asked.kind == "event":
+        work.insert(
+            t.events,
+            event_key=reading.event_key,
+            content=content_print(vault, event),
+            decision_id=decision.decision_id,
+            profile_id=context.profile_id,
+            received_at=micros(event.received_at),
+        )
+    else:
+        _close_parent(work, context, thought)
+    _enter_and_end(work, context, thought, version)
+    intents: tuple[Intent, ...] = ()
+    if decided.permit is not None:
+        _reserve(work, context, decision, decided, guard)
+        intents = _intend(work, context, decision, decided, vault, owner)
+    elif decided.hold is not None:
+        _hold(work, context, decision, decided, guard, vault)
+    moved = {key: rev + (key in work.moves) for key, rev in context.revisions.items()}
+    return Recorded(decision, work, intents, decided.proposal, moved)
+
+
+def _decision(
+    reading: Reading,
+    thought: Thought,
+    guard: Guard,
+    context: Context,
+    digest: bytes,
+    version: str,
+) -> Decision:
+    return Decision(
+        decision_id=time_ordered("d", context.now, digest),
+        event_id=reading.event_id,
+        profile_id=context.profile_id,
+        at=context.now,
+        event=context.event.name,
+        journey=thought.journey,
+        action=thought.action,
+        tool=thought.tool,
+        channel=thought.channel,
+        verdict=thought.verdict,
+        held_for=thought.held_for,
+        code=thought.code,
+        reason=thought.reason,
+        rule=thought.rule,
+        mind=thought.mind,
+        next_eligible_at=thought.next_eligible_at,
+        asked=context.asked.kind,
+        parent_id=context.asked.parent_id,
+        workspace_version=version,
+        policy_version=guard.policies.version,
+    )
+
+
+def _columns(decision: Decision, reading: Reading, context: Context) -> dict[str, Any]:
+    return {
+        "decision_id": decision.decision_id,
+        "at": micros(decision.at),
+        "recorded_at": micros(datetime.now(UTC)),
+        "event_key": reading.event_key,
+        "event": decision.event,
+        "pass_kind": decision.asked,
+        "pass_n": context.asked.n,
+        "parent_id": decision.parent_id,
+        "journey": decision.journey,
+        "action": decision.action,
+        "tool": decision.tool,
+        "channel": decision.channel,
+        "verdict": decision.verdict,
+        "held_for": decision.held_for,
+        "code": decision.code,
+        "reason": decision.reason,
+        "rule": decision.rule,
+        "mind": decision.mind,
+        "next_eligible_at": micros(decision.next_eligible_at),
+        "workspace_version": decision.workspace_version,
+        "policy_version": decision.policy_version,
+    }
+
+
+def _close_parent(work: Work, context: Context, thought: Thought) -> None:
+    """Claim the timer that led here, give back what the parent held, close its approval."""
+    parent = context.asked.parent_id
+    work.changes.insert(0, Change(CLAIM_TIMER, {"parent": parent}, 1))
+    work.change(RELEASE_CONTACTS, parent=parent)
+    if context.asked.reserved_offer is not None:
+        assert parent is not None
+        offers.release(work, context.brand, context.asked.reserved_offer, parent)
+    if context.asked.kind != "approval":
+        return
+    late = context.asked.expires_at is not None and context.now >= context.asked.expires_at
+    state = "expired" if late else "withdrawn"
+    if thought.code != "approval_rejected":
+        work.change(CLOSE_APPROVAL, parent=parent, to_state=state, at=micros(context.now), who=None)
+
+
+def _enter_and_end(work: Work, context: Context, thought: Thought, version: str) -> None:
+    for journey, key, ends_at in thought.entered:
+        work.insert(
+            t.instances,
+            profile_id=context.profile_id,
+            journey=journey,
+            key=key,
+            state="active",
+            entered_at=micros(context.now),
+            ends_at=micros(ends_at),
+            journey_version=version,
+        )
+    for journey, key, state in thought.ended:
+        for profile_id in context.profile_ids:
+            work.change(END_INSTANCE, person=profile_id, name=journey, ref=key, to_state=state)
+
+
+def _reserve(
+    work: Work, context: Context, decision: Decision, decided: Decided, guard: Guard
+) -> None:
+    """Take what the proposal needs, now, so that nobody else can promise it too."""
+    proposal = decided.proposal
+    assert proposal is not None
+    candidate, action = proposal.candidate, proposal.candidate.action
+    point = candidate.contact_point
+    if action.kind in ("contact", "presentation", "notice"):
+        purpose, mixed = guard.judged(candidate)
+        counted = action.kind == "contact" and (action.counts_toward_caps or mixed)
+        work.insert(
+            t.contacts,
+            contact_id=f"k-{decision.decision_id}",
+            profile_id=context.profile_id,
+            contact_point=point.ref if point else None,
+            at=micros(context.now),
+            brand=candidate.brand,
+            channel=action.channel or "",
+            purpose=purpose,
+            topic=action.topic,
+            journey=candidate.journey,
+            team=candidate.team,
+            action=action.name,
+            decision_id=decision.decision_id,
+            counted=int(counted),
+            state="reserved",
+        )
+        if point is not None and counted:
+            work.move(f"c:{point.ref}")
+    if action.offer is not None:
+        key = f"s:{offers.stock_key(candidate.brand, action.offer)}"
+        offers.reserve(
+            work, candidate.brand, action.offer, first=context.revisions.get(key, 0) == 0
+        )
+
+
+def _intend(
+    work: Work,
+    context: Context,
+    decision: Decision,
+    decided: Decided,
+    vault: Vault,
+    owner: str,
+) -> tuple[Intent, ...]:
+    """Write the outbox: the first step is `sending` at once, this process being the sender."""
+    permit, proposal = decided.permit, decided.proposal
+    assert permit is not None and proposal is not None
+    at = micros(context.now)
+    work.insert(
+        t.permits,
+        permit_id=permit.permit_id,
+        decision_id=decision.decision_id,
+        proposal_hash=permit.proposal_hash,
+        policy_version=permit.policy_version,
+        not_after_at=micros(permit.not_after),
+        spent_at=at,
+    )
+    intents = []
+    for index, step in enumerate(proposal.steps):
+        outbox_id = f"{decision.decision_id}-{index}"
+        channel = proposal.candidate.action.channel if step.tool == "message" else None
+        work.insert(
+            t.outbox,
+            outbox_id=outbox_id,
+            decision_id=decision.decision_id,
+            profile_id=context.profile_id,
+            permit_id=permit.permit_id,
+            step=index,
+            tool=step.tool,
+            channel=channel,
+            journey=proposal.candidate.journey,
+            team=proposal.candidate.team,
+            state="sending" if index == 0 else "intended",
+            owner=owner,
+            lease_until_at=micros(context.now + LEASE),
+            not_after_at=micros(permit.not_after),
+            created_at=at,
+            updated_at=at,
+            detail="",
+            sealed=vault.seal(
+                context.profile_id, "erasable", "outbox", canonical(step.arguments)
+            ),
+        )
+        intents.append(
+            Intent(
+                outbox_id,
+                decision.decision_id,
+                context.profile_id,
+                permit.permit_id,
+                index,
+                step.tool,
+                channel,
+                step.arguments,
+                context.now,
+            )
+        )
+    return tuple(intents)
+
+
+def _hold(
+    work: Work,
+    context: Context,
+    decision: Decision,
+    decided: Decided,
+    guard: Guard,
+    vault: Vault,
+) -> None:
+    """Arrange for the question to be asked again: by a timer, and by a person where one is due."""
+    hold, proposal = decided.hold, decided.proposal
+    assert hold is not None and proposal is not None
+    expires_at = hold.expires_at or context.now
+    kind = {"time": "release", "approval": "approval", "human": "switch"}[hold.held_for]
+    due = expires_at
+    if hold.held_for == "time" and hold.next_eligible_at is not None:
+        due = min(expires_at, hold.next_eligible_at)
+    if hold.held_for == "approval":
+        _request(work, context, decision, decided, guard)
+        _reserve(work, context, decision, decided, guard)
+    payload = {"want": proposal.candidate.action.name, "offer": None}
+    if hold.held_for == "approval":
+        payload["offer"] = proposal.candidate.action.offer
+    work.insert(
+        t.timers,
+        timer_id=f"t-{decision.decision_id}",
+        due_at=micros(due),
+        kind=kind,
+        profile_id=context.profile_id,
+        decision_id=decision.decision_id,
+        purpose=proposal.candidate.action.purpose,
+        channel=proposal.candidate.action.channel,
+        state="pending",
+        expires_at=micros(expires_at),
+        sealed=vault.seal(context.profile_id, "erasable", "timers", canonical(payload)),
+    )
+
+
+def _request(
+    work: Work, context: Context, decision: Decision, decided: Decided, guard: Guard
+) -> None:
+    hold, proposal = decided.hold, decided.proposal
+    assert hold is not None and proposal is not None and hold.expires_at is not None
+    asking: Finding = next(
+        f for f in objections(hold) if f.held_for == "approval"
+    )
+    work.insert(
+        t.approvals,
+        approval_id=f"a-{decision.decision_id.removeprefix('d-')}",
+        decision_id=decision.decision_id,
+        profile_id=context.profile_id,
+        proposal_hash=proposal.hash,
+        policy_version=guard.policies.version,
+        rule=asking.rule,
+        reason=asking.reason,
+        role=hold.role or "admin",
+        quorum=hold.quorum,
+        action=proposal.candidate.action.name,
+        journey=proposal.candidate.journey,
+        state="pending",
+        requested_at=micros(context.now),
+        expires_at=micros(hold.expires_at),
+        decided_at=None,
+        decided_by=None,
+    )

@@ -1,0 +1,151 @@
+"""What a workspace's own files may say: actions, offers, journeys, people, settings (pydantic)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from domain.action import Significance, Urgency
+from domain.journey import MindName
+from policies.documents import Duration, Instant, MoneyText
+from policies.schema import Id, Strict
+
+EventName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:-]{0,99}$")]
+Text = Annotated[str, StringConstraints(max_length=10_000)]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Percent = Annotated[float, Field(ge=-100, le=1000)]
+
+
+class ActionEntry(Strict):
+    """One action of `actions.yaml`."""
+
+    title: Title = Field(examples=["Remind by e-mail"])
+    tool: Literal["message", "offer", "case", "handoff"] = Field(examples=["message"])
+    kind: Literal["contact", "presentation", "reply", "notice", "internal"] | None = None
+    purpose: Id = Field(examples=["marketing"])
+    channel: Id | None = None
+    topic: Id | None = None
+    subject: Text = ""
+    body: Text = ""
+    offer: Id | None = None
+    reason: Id | None = None
+    queue: Id | None = None
+    propensity: float = Field(default=1.0, ge=0, le=1)
+    value: float = Field(default=1.0, ge=0, le=1e9)
+    context_weight: float = Field(default=1.0, ge=0, le=1e6)
+    levers: dict[Id, Percent] = {}
+    obeys_caps: bool = True
+    counts_toward_caps: bool = True
+    mandatory: bool = False
+    urgency: Urgency = "normal"
+    promotional: bool = False
+    significance: Significance = "none"
+    defer_for: Duration | None = None
+
+
+class ActionsFile(Strict):
+    """`actions.yaml`."""
+
+    actions: dict[Id, ActionEntry]
+
+
+class OfferEntry(Strict):
+    """One offer of `offers.yaml`."""
+
+    title: Title = Field(examples=["5 EUR voucher"])
+    worth: MoneyText = Field(examples=["5.00 EUR"])
+    stock: int = Field(ge=0, le=10**9, examples=[100])
+    valid_until: Instant | None = None
+
+
+class OffersFile(Strict):
+    """`offers.yaml`."""
+
+    offers: dict[Id, OfferEntry]
+
+
+class JourneyFile(Strict):
+    """One file of `journeys/`; its name is the journey's."""
+
+    title: Title = Field(examples=["Win back an abandoned cart"])
+    trigger: EventName = Field(examples=["cart_abandoned"])
+    goal: EventName = Field(examples=["order_completed"])
+    actions: list[Id] = Field(min_length=1, examples=[["remind_by_email"]])
+    owner: Title = Field(examples=["ana"])
+    team: Id = Field(examples=["growth"])
+    brand: Id | None = None
+    instance_key: Annotated[str, StringConstraints(pattern=r"^event\.[a-z][a-z0-9_]*$")] | None = (
+        None
+    )
+    entry: str | None = None
+    exit: str | None = None
+    window: Duration | None = None
+    max_age: Duration | None = None
+    holdout: float = Field(default=0.0, ge=0, le=0.9)
+    priority: float = Field(default=1.0, gt=0, le=1000)
+    mind: MindName = "formula"
+
+
+class PersonEntry(Strict):
+    """One colleague of `people.yaml`."""
+
+    title: Title = Field(examples=["Ana, growth marketing"])
+    roles: list[Id] = Field(min_length=1, examples=[["marketing"]])
+
+
+class PeopleFile(Strict):
+    """`people.yaml`: who may approve what."""
+
+    people: dict[Id, PersonEntry]
+
+
+class BrandEntry(Strict):
+    """One brand: whose data it is, and who it writes as."""
+
+    title: Title = Field(examples=["The Shop"])
+    controller: Id = Field(examples=["shop"])
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "EUR"
+    senders: dict[Id, Title] = {}
+
+
+class InputEntry(Strict):
+    """How rows become events."""
+
+    source: Title = Field(examples=["shop"])
+    region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    names: dict[Title, EventName] = {}
+    blocked: dict[Id, list[Title]] = {}
+
+
+class SmtpEntry(Strict):
+    """An SMTP server; its password comes from the variable `SAFECONDUCT_SMTP_PASSWORD`."""
+
+    host: Title = Field(examples=["smtp.example.com"])
+    port: int = Field(default=587, ge=1, le=65535)
+    username: Title | None = None
+    starttls: bool | None = None
+    timeout_seconds: float = Field(default=20, gt=0, le=120)
+
+
+class ChannelEntry(Strict):
+    """Which adapter serves a channel."""
+
+    adapter: Literal["local", "smtp"] = "local"
+    smtp: SmtpEntry | None = None
+
+
+class StoreEntry(Strict):
+    """Where the workspace's store is; a relative path is relative to the workspace."""
+
+    url: Title = Field(examples=["sqlite:///safeconduct.db"])
+
+
+class SettingsFile(Strict):
+    """`settings.toml`."""
+
+    brand: Id = Field(examples=["shop"])
+    brands: dict[Id, BrandEntry] = Field(min_length=1)
+    input: InputEntry
+    store: StoreEntry
+    channels: dict[Id, ChannelEntry] = {}

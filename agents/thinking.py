@@ -1,0 +1,330 @@
+"""The decision itself: context in, decision out, and nothing else (pure).
+
+    candidates = propose(...)             what could we do?
+    screenings = guard.screen(...)        what may we do?
+    ranked = arbitrate(...)               what is best?
+    choice = mind.choose(...)             what should we do?
+    verdict = guard.review(...)           may we still?
+
+A permitted proposal is acted on; a held one waits; a denied one gives way to the next best, and
+in the end to no action, which is a decision like any other and has its cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from agents.arbitration import arbitrate
+from agents.candidates import Proposed, holds, propose, steps
+from agents.minds.mind import Mind
+from agents.workspace import Workspace
+from domain.action import NO_ACTION, Step
+from domain.context import Context
+from domain.decision import VerdictWord
+from domain.journey import Instance, InstanceState
+from domain.proposal import Candidate, Proposal, Ranked, proposal_body
+from domain.verdict import (
+    Denial,
+    Finding,
+    HeldFor,
+    Hold,
+    Permit,
+    Verdict,
+    disclosed,
+    objections,
+)
+from policies.guard import Screening
+
+Fingerprint = Callable[[str, bytes], bytes]
+"""A keyed fingerprint of a kind and some bytes: 16 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One candidate as the record keeps it: its score, and each rule that was against it."""
+
+    action: str
+    journey: str
+    channel: str | None
+    priority: float
+    factors: tuple[tuple[str, float], ...]
+    against: tuple[tuple[str, str], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What was decided and by what, in the form that is recorded and recomputed."""
+
+    verdict: VerdictWord
+    action: str
+    journey: str | None
+    tool: str | None
+    channel: str | None
+    held_for: HeldFor | None
+    code: str | None
+    reason: str
+    rule: str | None
+    mind: str
+    next_eligible_at: datetime | None
+    expires_at: datetime | None
+    considered: tuple[Considered, ...]
+    not_entered: tuple[tuple[str, str], ...]
+    entered: tuple[tuple[str, str, datetime], ...]
+    ended: tuple[tuple[str, str, InstanceState], ...]
+    proposal_hash: str | None = None
+    contact_point: str | None = None
+    steps: tuple[Step, ...] = ()
+    permit_id: str | None = None
+    not_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A thought, with the proposal and the verdict it ended on where there was one."""
+
+    thought: Thought
+    proposal: Proposal | None = None
+    permit: Permit | None = None
+    hold: Hold | None = None
+
+
+@dataclass(slots=True)
+class _Sitting:
+    """What happens to each candidate while one decision is made."""
+
+    workspace: Workspace
+    context: Context
+    proposed: Proposed
+    ranked: tuple[Ranked, ...]
+    screened: dict[int, Screening]
+    notes: dict[int, str]
+    against: dict[int, tuple[Finding, ...]]
+    mind: str
+
+
+def think(
+    context: Context, workspace: Workspace, mind: Mind, fingerprint: Fingerprint
+) -> Decided:
+    """Decide. The same context, workspace, mind and key give the same thought, byte for byte."""
+    proposed = propose(workspace, context)
+    screenings = workspace.guard.screen(proposed.candidates, context)
+    ranked = arbitrate(proposed.candidates)
+    screened = {id(screening.candidate): screening for screening in screenings}
+    sitting = _Sitting(workspace, context, proposed, ranked, screened, {}, {}, mind.name)
+    left = _survivors(ranked, screened)
+    withheld: Ranked | None = None
+    first_denial: tuple[Ranked, Verdict] | None = None
+    while left:
+        chosen = mind.choose(left, context)
+        if chosen is None:
+            break
+        left = [one for one in left if one is not chosen]
+        if _is_withheld(sitting, chosen):
+            sitting.notes[id(chosen.candidate)] = "holdout"
+            withheld = withheld or chosen
+            continue
+        proposal = _proposal(workspace, chosen.candidate, context, fingerprint)
+        verdict = workspace.guard.review(proposal, context)
+        match verdict:
+            case Permit() | Hold():
+                return _settled(sitting, chosen.candidate, proposal, verdict)
+            case Denial():
+                sitting.against[id(chosen.candidate)] = objections(verdict)
+                first_denial = first_denial or (chosen, verdict)
+    return Decided(_nothing(sitting, withheld, first_denial))
+
+
+def _survivors(ranked: Sequence[Ranked], screened: dict[int, Screening]) -> list[Ranked]:
+    """Those that no rule forbids; what could be done now comes before what must wait."""
+    open_ = [one for one in ranked if not screened[id(one.candidate)].forbidden]
+    return sorted(open_, key=lambda one: screened[id(one.candidate)].waits)
+
+
+def _is_withheld(sitting: _Sitting, one: Ranked) -> bool:
+    """A holdout withholds a journey's marketing contacts, presentations and offers only."""
+    action = one.candidate.action
+    if sitting.context.arms.get(one.candidate.journey) != "held_out":
+        return False
+    marketing = sitting.workspace.policies.is_marketing(action.purpose)
+    return (marketing and action.kind in ("contact", "presentation")) or action.tool == "offer"
+
+
+def _proposal(
+    workspace: Workspace, candidate: Candidate, context: Context, fingerprint: Fingerprint
+) -> Proposal:
+    made = steps(workspace, candidate, context)
+    digest = fingerprint("proposal", proposal_body(candidate, made)).hex()
+    return Proposal(candidate, made, digest)
+
+
+def _settled(
+    sitting: _Sitting, candidate: Candidate, proposal: Proposal, verdict: Permit | Hold
+) -> Decided:
+    action = candidate.action
+    sitting.notes[id(candidate)] = "chosen"
+    if isinstance(verdict, Permit):
+        best = sitting.ranked[0].candidate is candidate
+        place = next(i for i, r in enumerate(sitting.ranked, 1) if r.candidate is candidate)
+        count = len(sitting.ranked)
+        standing = f"best of {count}" if best else f"number {place} of {count}"
+        reason = f"propensity {action.propensity:.2f}, {standing}"
+        thought = _thought(
+            sitting, "permitted", candidate, None, reason, proposal=proposal, permit=verdict
+        )
+        return Decided(thought, proposal, permit=verdict)
+    sitting.against[id(candidate)] = objections(verdict)
+    lead = _lead(verdict)
+    thought = _thought(
+        sitting, "held", candidate, lead, lead.reason, proposal=proposal, hold=verdict
+    )
+    return Decided(thought, proposal, hold=verdict)
+
+
+def _lead(hold: Hold) -> Finding:
+    """The finding that a hold is best explained by: one that asks for what it is held for."""
+    against = objections(hold)
+    return next((f for f in against if f.held_for == hold.held_for), against[0])
+
+
+def _nothing(
+    sitting: _Sitting,
+    withheld: Ranked | None,
+    denial: tuple[Ranked, Verdict] | None,
+) -> Thought:
+    """No action, and its cause: the best candidate's, whatever stopped it."""
+    if withheld is not None:
+        finding = Finding("holdout", "forbid", "holdout", "kept out to measure the journey")
+        return _thought(sitting, "none", None, finding, finding.reason)
+    if denial is not None:
+        finding = objections(denial[1])[0]
+        return _thought(
+            sitting, "denied", None, finding, finding.reason, denial[1].next_eligible_at  # type: ignore[union-attr]
+        )
+    if sitting.ranked:
+        best = sitting.ranked[0].candidate
+        screening = sitting.screened[id(best)]
+        finding = objections(Denial(screening.findings))[0]
+        at = sitting.workspace.guard.forecast(best, sitting.context)
+        return _thought(sitting, "denied", None, finding, finding.reason, at)
+    return _thought(sitting, "none", None, _not_applicable(sitting), _why_nothing(sitting))
+
+
+def _not_applicable(sitting: _Sitting) -> Finding:
+    return Finding("journeys", "forbid", "not_applicable", _why_nothing(sitting))
+
+
+def _why_nothing(sitting: _Sitting) -> str:
+    name = sitting.context.event.name
+    if sitting.proposed.not_entered:
+        journey, why = sitting.proposed.not_entered[0]
+        return f"journey `{journey}` does not apply: {why}"
+    goals = [j.name for j in sitting.workspace.journeys.values() if j.goal == name]
+    if goals:
+        return f"`{name}` is the goal of {', '.join(f'`{goal}`' for goal in goals)}"
+    return f"no journey is triggered by `{name}`"
+
+
+def _thought(
+    sitting: _Sitting,
+    verdict: VerdictWord,
+    candidate: Candidate | None,
+    finding: Finding | None,
+    reason: str,
+    next_eligible_at: datetime | None = None,
+    *,
+    proposal: Proposal | None = None,
+    permit: Permit | None = None,
+    hold: Hold | None = None,
+) -> Thought:
+    action = candidate.action if candidate else None
+    said = disclosed(finding, "auditor") if finding else None
+    if said is not None and finding is not None and said is not finding:
+        reason = said.reason
+    return Thought(
+        verdict=verdict,
+        action=action.name if action else NO_ACTION,
+        journey=candidate.journey if candidate else _journey_of(sitting),
+        tool=action.tool if action else None,
+        channel=action.channel if action else None,
+        held_for=hold.held_for if hold else None,
+        code=said.code if said else None,
+        reason=reason,
+        rule=said.rule if said else None,
+        mind=sitting.mind,
+        next_eligible_at=hold.next_eligible_at if hold else next_eligible_at,
+        expires_at=hold.expires_at if hold else None,
+        considered=tuple(_considered(sitting, one) for one in sitting.ranked),
+        not_entered=sitting.proposed.not_entered,
+        entered=_entered(sitting),
+        ended=_ended(sitting.workspace, sitting.context),
+        proposal_hash=proposal.hash if proposal else None,
+        contact_point=_point_of(proposal),
+        steps=proposal.steps if proposal else (),
+        permit_id=permit.permit_id if permit else None,
+        not_after=permit.not_after if permit else None,
+    )
+
+
+def _point_of(proposal: Proposal | None) -> str | None:
+    point = proposal.candidate.contact_point if proposal else None
+    return point.ref if point else None
+
+
+def _journey_of(sitting: _Sitting) -> str | None:
+    return sitting.ranked[0].candidate.journey if sitting.ranked else None
+
+
+def _considered(sitting: _Sitting, one: Ranked) -> Considered:
+    key = id(one.candidate)
+    findings = sitting.against.get(key)
+    if findings is None:
+        findings = objections(Denial(sitting.screened[key].findings))
+    return Considered(
+        action=one.candidate.action.name,
+        journey=one.candidate.journey,
+        channel=one.candidate.action.channel,
+        priority=one.priority,
+        factors=one.factors,
+        against=tuple((f.rule, f.code or "") for f in findings),
+        note=sitting.notes.get(key, ""),
+    )
+
+
+def _entered(sitting: _Sitting) -> tuple[tuple[str, str, datetime], ...]:
+    """Journey instances that begin with this event, each with the end of its window."""
+    context = sitting.context
+    known = {(instance.journey, instance.key) for instance in context.instances}
+    names = {one.candidate.journey: one.candidate.instance for one in sitting.ranked}
+    return tuple(
+        (name, key, context.now + sitting.workspace.journeys[name].window)
+        for name, key in sorted(names.items())
+        if (name, key) not in known
+    )
+
+
+def _concerns(context: Context, instance: Instance) -> bool:
+    """A goal that names an instance (this cart) is reached for that one only."""
+    return context.entering.get(instance.journey, instance.key) == instance.key
+
+
+def _ended(
+    workspace: Workspace, context: Context
+) -> tuple[tuple[str, str, InstanceState], ...]:
+    """Journey instances that this event ends: goal reached, exit condition true, window over."""
+    if context.asked.kind != "event":
+        return ()
+    ended: list[tuple[str, str, InstanceState]] = []
+    for instance in context.instances:
+        journey = workspace.journeys.get(instance.journey)
+        if instance.state != "active" or journey is None:
+            continue
+        if instance.ends_at <= context.now:
+            ended.append((instance.journey, instance.key, "expired"))
+        elif journey.goal == context.event.name and _concerns(context, instance):
+            ended.append((instance.journey, instance.key, "reached"))
+        elif journey.name in workspace.exits and holds(workspace.exits[journey.name], context):
+            ended.append((instance.journey, instance.key, "exited"))
+    return tuple(ended)

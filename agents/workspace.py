@@ -1,0 +1,337 @@
+"""A workspace: one organisation's folder of text, checked whole and compiled before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from agents.schema import (
+    ActionEntry,
+    ActionsFile,
+    BrandEntry,
+    ChannelEntry,
+    InputEntry,
+    JourneyFile,
+    OffersFile,
+    PeopleFile,
+    PersonEntry,
+    SettingsFile,
+)
+from agents.templates import check_template
+from domain.action import Action, Offer
+from domain.canonical import canonical
+from domain.errors import ConfigurationError
+from domain.journey import Journey
+from policies.documents import Document, parse_toml, parse_yaml
+from policies.expressions import Condition
+from policies.guard import Guard
+from policies.loader import compile_text, context_fields, load_policies
+from policies.policy_set import PolicySet
+from policies.rules.contact import FrequencyCap
+
+FILE_BYTES_MAX = 1_000_000
+FILES_MAX = 1_000
+SETTINGS = "settings.toml"
+_SINGLE = ("settings.toml", "actions.yaml", "offers.yaml", "people.yaml")
+OFFER_FIELDS = frozenset({"offer.title", "offer.worth", "brand.title"})
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Everything decisions are made by. `version` is the SHA-256 of all its files' text.
+
+    `entries` and `exits` are the journeys' compiled conditions; `triggered` finds journeys by
+    the event that triggers them.
+    """
+
+    version: str
+    files: Mapping[str, str]
+    brand: str
+    brands: Mapping[str, BrandEntry]
+    input: InputEntry
+    store_url: str
+    channels: Mapping[str, ChannelEntry]
+    policies: PolicySet
+    actions: Mapping[str, Action]
+    offers: Mapping[str, Offer]
+    journeys: Mapping[str, Journey]
+    entries: Mapping[str, Condition]
+    exits: Mapping[str, Condition]
+    triggered: Mapping[str, tuple[Journey, ...]]
+    people: Mapping[str, PersonEntry]
+    guard: Guard
+
+    @property
+    def look_back(self) -> timedelta:
+        """The longest window of any frequency cap, and never less than a week."""
+        windows = [cap.window for cap in self.policies.caps if isinstance(cap, FrequencyCap)]
+        return max([*windows, timedelta(days=7)])
+
+    def content(self) -> bytes:
+        """The text of all files, from which the very same workspace can be loaded again."""
+        return canonical(dict(self.files))
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    """The text of every file of a workspace folder that means something."""
+    if not (folder / SETTINGS).is_file():
+        raise ConfigurationError(
+            "there is no workspace here",
+            place=str(folder / SETTINGS),
+            remedy=f"make one: `safeconduct init {folder}`",
+        )
+    paths = [folder / name for name in _SINGLE if (folder / name).is_file()]
+    for pattern in ("policies/*.yaml", "journeys/*.yaml"):
+        paths += sorted(p for p in folder.glob(pattern) if not p.name.endswith(".cases.yaml"))
+    if len(paths) > FILES_MAX:
+        raise ConfigurationError(
+            f"the workspace has more than {FILES_MAX} files", place=str(folder)
+        )
+    return {path.relative_to(folder).as_posix(): _text(path, folder) for path in paths}
+
+
+def _text(path: Path, folder: Path) -> str:
+    shown_as = path.relative_to(folder).as_posix()
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise ConfigurationError(
+                f"the file is larger than {FILE_BYTES_MAX} bytes", place=shown_as
+            )
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"the file is not UTF-8 (byte {error.start})",
+            place=shown_as,
+            remedy="save it as UTF-8",
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"the file cannot be read: {error.strerror}", place=shown_as
+        ) from error
+
+
+def load_workspace(files: Mapping[str, str]) -> Workspace:
+    """Check and compile a workspace from its files' text.
+
+    Raises:
+        ConfigurationError: file, line, key, what is wrong, remedy.
+    """
+    for name in _SINGLE:
+        if name not in files and name != "people.yaml":
+            raise ConfigurationError(
+                "the workspace lacks this file",
+                place=name,
+                remedy="copy it from a workspace made with `safeconduct init`",
+            )
+    settings_document = parse_toml(files[SETTINGS], SETTINGS)
+    settings = settings_document.validate(SettingsFile)
+    _check_settings(settings_document, settings)
+    policies = load_policies({p: t for p, t in files.items() if p.startswith("policies/")})
+    offers = _offers(files["offers.yaml"], settings)
+    actions = _actions(files["actions.yaml"], policies, offers, settings)
+    journeys, entries, exits = _journeys(files, settings, policies, actions)
+    triggered: dict[str, tuple[Journey, ...]] = {}
+    for journey in journeys.values():
+        triggered[journey.trigger] = (*triggered.get(journey.trigger, ()), journey)
+    return Workspace(
+        version=sha256(canonical(dict(files))).hexdigest()[:16],
+        files=dict(files),
+        brand=settings.brand,
+        brands=settings.brands,
+        input=settings.input,
+        store_url=settings.store.url,
+        channels=settings.channels,
+        policies=policies,
+        actions=actions,
+        offers=offers,
+        journeys=journeys,
+        entries=entries,
+        exits=exits,
+        triggered=triggered,
+        people=_people(files.get("people.yaml")),
+        guard=Guard(policies, offers),
+    )
+
+
+def _check_settings(document: Document, settings: SettingsFile) -> None:
+    if settings.brand not in settings.brands:
+        raise ConfigurationError(
+            f"the default brand `{settings.brand}` is not declared",
+            place=document.place("brand"),
+            remedy=f"declare `[brands.{settings.brand}]`",
+        )
+    for name, channel in settings.channels.items():
+        if (channel.adapter == "smtp") != (channel.smtp is not None):
+            raise ConfigurationError(
+                f"channel `{name}` uses adapter `{channel.adapter}` and its `smtp` settings "
+                "do not fit that",
+                place=document.place("channels", name),
+                remedy=f"write `adapter = \"smtp\"` and `[channels.{name}.smtp]`, or neither",
+            )
+
+
+def _offers(text: str, settings: SettingsFile) -> dict[str, Offer]:
+    document = parse_yaml(text, "offers.yaml")
+    file = document.validate(OffersFile)
+    currencies = {brand.currency for brand in settings.brands.values()}
+    offers = {}
+    for name, entry in file.offers.items():
+        if entry.worth.currency not in currencies:
+            raise ConfigurationError(
+                f"offer `{name}` is worth {entry.worth.currency}, which no brand uses",
+                place=document.place("offers", name, "worth"),
+                remedy=f"use one of {', '.join(sorted(currencies))}",
+            )
+        offers[name] = Offer(
+            name,
+            entry.title,
+            entry.worth,
+            entry.stock,
+            entry.valid_until,
+            document.place("offers", name),
+        )
+    return offers
+
+
+def _actions(
+    text: str, policies: PolicySet, offers: Mapping[str, Offer], settings: SettingsFile
+) -> dict[str, Action]:
+    document = parse_yaml(text, "actions.yaml")
+    file = document.validate(ActionsFile)
+    actions = {}
+    for name, entry in file.actions.items():
+        _check_action(document, name, entry, policies, offers, settings)
+        given = entry.model_dump(exclude={"reason", "kind", "defer_for"})
+        kind = entry.kind or ("contact" if entry.tool == "message" else "internal")
+        actions[name] = Action(
+            name=name,
+            kind=kind,
+            case_reason=entry.reason,
+            defer_for=entry.defer_for or timedelta(days=1),
+            place=document.place("actions", name),
+            **given,
+        )
+    return actions
+
+
+def _check_action(
+    document: Document,
+    name: str,
+    entry: ActionEntry,
+    policies: PolicySet,
+    offers: Mapping[str, Offer],
+    settings: SettingsFile,
+) -> None:
+    def wrong(key: str, cause: str, remedy: str) -> ConfigurationError:
+        place = document.place("actions", name, key)
+        return ConfigurationError(f"action `{name}` {cause}", place=place, remedy=remedy)
+
+    known: tuple[tuple[str, str | None, Mapping[str, Any]], ...] = (
+        ("purpose", entry.purpose, policies.purposes),
+        ("channel", entry.channel, policies.channels),
+        ("offer", entry.offer, offers),
+    )
+    for key, value, declared in known:
+        if value is not None and value not in declared:
+            raise wrong(
+                key,
+                f"names {key} `{value}`, which is not declared",
+                f"use one of {', '.join(sorted(declared)) or 'none declared'}",
+            )
+    if entry.tool == "message":
+        if entry.channel is None:
+            raise wrong("tool", "is a message without a `channel`", "add one such as `email`")
+        if not entry.body:
+            raise wrong("tool", "is a message without a `body`", "add its text")
+        for brand_name, brand in settings.brands.items():
+            if entry.channel not in brand.senders:
+                raise wrong(
+                    "channel",
+                    f"has no sender for brand `{brand_name}` on `{entry.channel}`",
+                    f"add it under `[brands.{brand_name}.senders]` in `settings.toml`",
+                )
+    elif entry.tool == "offer" and entry.offer is None:
+        raise wrong("tool", "grants an offer and names none", "add `offer`")
+    elif entry.tool in ("case", "handoff") and entry.reason is None:
+        raise wrong("tool", "opens a case and gives no `reason`", "add one such as `checkout`")
+    extra = OFFER_FIELDS if entry.offer else frozenset({"brand.title"})
+    for key in ("subject", "body"):
+        place = document.place("actions", name, key)
+        check_template(
+            getattr(entry, key), context_fields(policies.fields), place=place, extra=extra
+        )
+
+
+def _journeys(
+    files: Mapping[str, str],
+    settings: SettingsFile,
+    policies: PolicySet,
+    actions: Mapping[str, Action],
+) -> tuple[dict[str, Journey], dict[str, Condition], dict[str, Condition]]:
+    journeys: dict[str, Journey] = {}
+    entries: dict[str, Condition] = {}
+    exits: dict[str, Condition] = {}
+    fields = context_fields(policies.fields)
+    for path in sorted(p for p in files if p.startswith("journeys/")):
+        name = Path(path).stem
+        document = parse_yaml(files[path], path)
+        file = document.validate(JourneyFile)
+        for index, action in enumerate(file.actions):
+            if action not in actions:
+                raise ConfigurationError(
+                    f"journey `{name}` names action `{action}`, which is not declared",
+                    place=document.place("actions", index),
+                    remedy="declare it in `actions.yaml`",
+                )
+        if file.brand is not None and file.brand not in settings.brands:
+            raise ConfigurationError(
+                f"journey `{name}` is for brand `{file.brand}`, which is not declared",
+                place=document.place("brand"),
+                remedy=f"use one of {', '.join(sorted(settings.brands))}",
+            )
+        if file.mind != "formula":
+            raise ConfigurationError(
+                f"journey `{name}` asks for mind `{file.mind}`, and no model is configured",
+                place=document.place("mind"),
+                remedy="use `formula`",
+            )
+        journeys[name] = _journey(name, file, settings, document.place())
+        for key, text, compiled in (("entry", file.entry, entries), ("exit", file.exit, exits)):
+            if text is not None:
+                compiled[name] = compile_text(document, (key,), text, fields)
+    return journeys, entries, exits
+
+
+def _journey(name: str, file: JourneyFile, settings: SettingsFile, place: str) -> Journey:
+    key = file.instance_key
+    return Journey(
+        name=name,
+        title=file.title,
+        brand=file.brand or settings.brand,
+        trigger=file.trigger,
+        goal=file.goal,
+        actions=tuple(file.actions),
+        owner=file.owner,
+        team=file.team,
+        instance_key=None if key is None else key.removeprefix("event."),
+        entry=file.entry,
+        exit=file.exit,
+        window=file.window or timedelta(days=7),
+        max_age=file.max_age or timedelta(minutes=15),
+        holdout=file.holdout,
+        priority=file.priority,
+        mind=file.mind,
+        place=place,
+    )
+
+
+def _people(text: str | None) -> Mapping[str, PersonEntry]:
+    if text is None:
+        return {}
+    return parse_yaml(text, "people.yaml").validate(PeopleFile).people
+
+

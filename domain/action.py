@@ -1,0 +1,82 @@
+"""What could be done, as the workspace declares it: actions and offers, and the steps they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+ContactKind = Literal["contact", "presentation", "reply", "notice", "internal"]
+ToolName = Literal["message", "offer", "case", "handoff"]
+TOOL_NAMES: tuple[ToolName, ...] = ("message", "offer", "case", "handoff")
+Significance = Literal["none", "similar", "legal"]
+Urgency = Literal["normal", "now"]
+
+NO_ACTION = "no_action"
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in minor units (cents) of one ISO 4217 currency."""
+
+    amount: int
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{self.amount / 100:.2f} {self.currency}"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Something of value that can be granted: `stock` many, until `valid_until` (exclusive)."""
+
+    name: str
+    title: str
+    worth: Money
+    stock: int
+    valid_until: datetime | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that could be done to or for a customer.
+
+    `propensity` is a probability, `value` the worth of success in the brand's currency units,
+    `context_weight` a factor (1 = neutral); `levers` are percentages that add up
+    (20 and 35 make a factor of 1.55). `defer_for` bounds how long a held contact stays wanted.
+    """
+
+    name: str
+    title: str
+    tool: str
+    kind: ContactKind
+    purpose: str
+    channel: str | None = None
+    topic: str | None = None
+    subject: str = ""
+    body: str = ""
+    offer: str | None = None
+    case_reason: str | None = None
+    queue: str | None = None
+    propensity: float = 1.0
+    value: float = 1.0
+    context_weight: float = 1.0
+    levers: Mapping[str, float] = field(default_factory=dict)
+    obeys_caps: bool = True
+    counts_toward_caps: bool = True
+    mandatory: bool = False
+    urgency: Urgency = "normal"
+    promotional: bool = False
+    significance: Significance = "none"
+    defer_for: timedelta = timedelta(days=1)
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of one tool, with the exact arguments; nothing is filled in later."""
+
+    tool: str
+    arguments: Mapping[str, Any]

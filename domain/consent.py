@@ -1,0 +1,123 @@
+"""Who may contact whom about what: grants, denials, objections, and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+ConsentKind = Literal["grant", "pending", "denial", "objection"]
+ConsentValue = Literal["granted", "denied", "unset", "pending", "expired", "conflict", "objection"]
+ConsentModel = Literal["opt_in", "opt_out", "exempt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """One line of the consent ledger. A `None` dimension means all of it.
+
+    A grant belongs to (`profile_id`, `contact_point`); a denial to the contact point, for whoever
+    uses it; an objection to the person, at every contact point of that controller. `contact_point`
+    is the point's keyed fingerprint.
+    """
+
+    kind: ConsentKind
+    profile_id: str
+    controller: str
+    brand: str | None
+    channel: str | None
+    purpose: str | None
+    topic: str | None
+    contact_point: str | None
+    occurred_at: datetime
+    received_at: datetime
+    expires_at: datetime | None = None
+    source: str = ""
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentQuestion:
+    """May this purpose be pursued towards this person, on this channel, at this contact point?"""
+
+    profile_ids: tuple[str, ...]
+    controller: str
+    brand: str
+    channel: str
+    purpose: str
+    topic: str | None
+    contact_point: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentAnswer:
+    """What the ledger says, and the lines (their `ref`) it says it by."""
+
+    value: ConsentValue
+    by: tuple[str, ...] = ()
+
+
+def _covers(line: Consent, ask: ConsentQuestion) -> bool:
+    if line.controller != ask.controller:
+        return False
+    for said, asked in (
+        (line.brand, ask.brand),
+        (line.channel, ask.channel),
+        (line.purpose, ask.purpose),
+        (line.topic, ask.topic),
+    ):
+        if said is not None and said != asked:
+            return False
+    if line.kind == "objection":
+        return line.profile_id in ask.profile_ids
+    if line.kind == "denial" and line.contact_point is not None:
+        return line.contact_point == ask.contact_point
+    if line.profile_id not in ask.profile_ids:
+        return False
+    return line.contact_point is None or line.contact_point == ask.contact_point
+
+
+def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> ConsentAnswer:
+    """Fold the ledger, in order of receipt, into one answer.
+
+    A denial takes effect when received. A grant replaces a denial only if both its `occurred_at`
+    and its `received_at` are later. A denial that occurred before a grant but arrived after it is
+    a `conflict`. An objection yields only to a later explicit grant that names the very topic.
+    """
+    relevant = sorted(
+        (line for line in lines if _covers(line, ask)),
+        key=lambda line: (line.received_at, line.occurred_at, line.kind != "grant", line.ref),
+    )
+    value: ConsentValue = "unset"
+    grant: Consent | None = None
+    denial: Consent | None = None
+    objection: Consent | None = None
+    for line in relevant:
+        match line.kind:
+            case "objection":
+                objection = line
+            case "denial":
+                late = grant is not None and line.occurred_at < grant.occurred_at
+                value = "conflict" if late and value in ("granted", "conflict") else "denied"
+                denial = line
+            case "grant" | "pending":
+                if _later(line, denial):
+                    value = "granted" if line.kind == "grant" else "pending"
+                    grant = line
+                if objection is not None and line.kind == "grant" and line.topic is not None:
+                    objection = None if _later(line, objection) else objection
+    if objection is not None:
+        return ConsentAnswer("objection", (objection.ref,))
+    if value == "conflict" and grant is not None and denial is not None:
+        return ConsentAnswer("conflict", (grant.ref, denial.ref))
+    if value == "denied" and denial is not None:
+        return ConsentAnswer("denied", (denial.ref,))
+    if grant is not None and grant.expires_at is not None and grant.expires_at <= now:
+        return ConsentAnswer("expired", (grant.ref,))
+    return ConsentAnswer(value, (grant.ref,) if grant else ())
+
+
+def _later(grant: Consent, denial: Consent | None) -> bool:
+    return denial is None or (
+        grant.occurred_at > denial.occurred_at and grant.received_at > denial.received_at
+    )

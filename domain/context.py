@@ -1,0 +1,186 @@
+"""All a decision may look at: frozen, dated, and complete enough to decide again from it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from domain.consent import Consent
+from domain.journey import Arm, Instance
+from domain.verdict import EVERYONE, Audience
+
+FieldType = Literal["string", "int", "double", "bool"]
+Category = Literal["ordinary", "sensitive", "special", "secret"]
+Use = Literal["decide", "personalise", "learn", "model", "analytics"]
+Retention = Literal["erasable", "evidence", "statutory"]
+PassKind = Literal["event", "release", "approval", "retry", "displaced"]
+
+CONTACTS_IN_CONTEXT_MAX = 256
+CONSENTS_IN_CONTEXT_MAX = 512
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLabel:
+    """What a context field is, whose it is, and what it may serve.
+
+    `name` is dotted (`profile.plan`, `event.value`, `signal.open_cases`). An optional field must
+    be guarded with `has()` in rules. Fields that no label names never enter a context.
+    """
+
+    name: str
+    type: FieldType
+    optional: bool = True
+    controller: str | None = None
+    category: Category = "ordinary"
+    uses: tuple[Use, ...] = ("decide",)
+    retention: Retention = "erasable"
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactPoint:
+    """Where a person can be reached. `ref` is its keyed fingerprint, `kind` the identifier it is
+    (`email`, `phone`); `zones` are the time zones the address itself implies (all those of a phone
+    number). `shared`: other people use it too, so nothing sensitive and no name goes there."""
+
+    ref: str
+    kind: str
+    address: str
+    shared: bool = False
+    unreachable_until: datetime | None = None
+    zones: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """One contact made, reserved or observed. Its instant, for every cap, is that of sending."""
+
+    at: datetime
+    profile_id: str
+    contact_point: str | None
+    brand: str
+    channel: str
+    purpose: str
+    topic: str | None
+    journey: str | None
+    team: str | None
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """A block on an address, a domain or a person, whatever the consent."""
+
+    ref: str
+    target: Literal["address", "domain", "person"]
+    brand: str | None
+    channels: tuple[str, ...] | None
+    blocks: Literal["marketing", "all_but_mandatory", "all"]
+    reason: str
+    expires_at: datetime | None = None
+    shown_to: tuple[Audience, ...] = EVERYONE
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalFact:
+    """What a person said about one proposal, as a dated fact."""
+
+    approval_id: str
+    proposal_hash: str
+    state: Literal["pending", "approved", "rejected", "expired", "superseded", "withdrawn"]
+    decided_by: str | None
+    decided_at: datetime | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OfferState:
+    """How much of an offer is left to grant, and whether this person holds one already."""
+
+    name: str
+    left: int
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Why the question is asked: the event itself, or a dated fact that re-opens it.
+
+    `n` counts the passes over one event (0 is the first). `want` is the action a timer or an
+    approval is about; the whole funnel is asked again all the same. `reserved_offer` is the offer
+    that the parent still holds one of, for this very pass.
+    """
+
+    kind: PassKind = "event"
+    n: int = 0
+    parent_id: str | None = None
+    want: str | None = None
+    expires_at: datetime | None = None
+    reserved_offer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """The event as the decision sees it. `event_id` is `source/id`, or `source/` and a hash."""
+
+    event_id: str
+    name: str
+    kind: str
+    occurred_at: datetime | None
+    received_at: datetime
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def time(self) -> datetime:
+        """`occurred_at`, never later than `received_at`; `received_at` where undated."""
+        if self.occurred_at is None or self.occurred_at > self.received_at:
+            return self.received_at
+        return self.occurred_at
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything one decision may look at. `now` is the decision's instant, `seed` its only
+    source of chance.
+
+    `profile_ids` are the person's fragments, the one that stands for the person first.
+    `entering` maps each journey this event triggers to the key of the instance it would enter.
+    `arms` are the person's assignments to holdouts.
+    `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
+    newest first; `contacts_truncated` says that older ones inside the longest window exist.
+    `revisions` holds the revision of every contention key that was read.
+    """
+
+    now: datetime
+    seed: int
+    event: EventView
+    brand: str
+    controller: str
+    profile_ids: tuple[str, ...]
+    asked: Pass = field(default_factory=Pass)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    withheld: tuple[str, ...] = ()
+    contact_points: tuple[ContactPoint, ...] = ()
+    zone_of_person: str | None = None
+    zone_of_address: str | None = None
+    consents: tuple[Consent, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
+    contacts: tuple[Contact, ...] = ()
+    contacts_truncated: bool = False
+    instances: tuple[Instance, ...] = ()
+    entering: Mapping[str, str] = field(default_factory=dict)
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+    offers: Mapping[str, OfferState] = field(default_factory=dict)
+    approvals: tuple[ApprovalFact, ...] = ()
+    open_cases: tuple[str, ...] = ()
+    human_in_charge: bool = False
+    restricted: bool = False
+    kill_switches: tuple[str, ...] = ()
+    revisions: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def profile_id(self) -> str:
+        """The person's id: that of the fragment that stands for all."""
+        return self.profile_ids[0]

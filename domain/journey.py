@@ -1,0 +1,52 @@
+"""A journey is a goal with triggers, not a flow chart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+MindName = Literal["formula", "model", "model_if_unsure"]
+InstanceState = Literal["active", "reached", "exited", "expired", "merged"]
+Arm = Literal["treated", "held_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """A goal pursued for a person from `trigger` until `goal`, `exit` or the end of `window`.
+
+    `instance_key` is the event field that tells two instances of one person apart (two carts),
+    or None for one per person. `entry` is a CEL condition. `holdout` is the share (0 to 1) of
+    people who never get this journey's marketing. `max_age` is how old an event may be and still
+    cause an action.
+    """
+
+    name: str
+    title: str
+    brand: str
+    trigger: str
+    goal: str
+    actions: tuple[str, ...]
+    owner: str
+    team: str
+    instance_key: str | None = None
+    entry: str | None = None
+    exit: str | None = None
+    window: timedelta = timedelta(days=7)
+    max_age: timedelta = timedelta(minutes=15)
+    holdout: float = 0.0
+    priority: float = 1.0
+    mind: MindName = "formula"
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One person's run of one journey. `key` is the keyed fingerprint of what tells it apart."""
+
+    journey: str
+    key: str
+    state: InstanceState
+    entered_at: datetime
+    ends_at: datetime
+    journey_version: str

@@ -1,0 +1,70 @@
+"""One concrete thing that may be done now, to the letter, so that a permit can bind to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from domain.action import Action, Money, Step
+from domain.canonical import canonical
+from domain.context import ContactPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An action as it could be taken now: for which journey instance, at which contact point.
+
+    `instance` is the journey instance's key, `max_age` how old the event may be, `amount` the
+    money at stake, if any.
+    """
+
+    action: Action
+    journey: str
+    brand: str
+    team: str
+    instance: str
+    contact_point: ContactPoint | None
+    journey_priority: float = 1.0
+    max_age: timedelta = timedelta(minutes=15)
+    amount: Money | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate with its place in the order: `priority` = P x C x V x L, and each factor."""
+
+    candidate: Candidate
+    priority: float
+    factors: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A candidate with its exact steps. `hash` is the keyed fingerprint of `body()`."""
+
+    candidate: Candidate
+    steps: tuple[Step, ...]
+    hash: str = field(default="")
+
+    def body(self) -> bytes:
+        """The canonical bytes that `hash` is taken over: who, what, where, and every argument."""
+        return proposal_body(self.candidate, self.steps)
+
+
+def proposal_body(candidate: Candidate, steps: tuple[Step, ...]) -> bytes:
+    """Canonical bytes of a proposal; equal proposals, equal bytes, in any process."""
+    point = candidate.contact_point
+    return canonical(
+        {
+            "action": candidate.action.name,
+            "journey": candidate.journey,
+            "instance": candidate.instance,
+            "brand": candidate.brand,
+            "channel": candidate.action.channel,
+            "purpose": candidate.action.purpose,
+            "topic": candidate.action.topic,
+            "contact_point": point.ref if point else None,
+            "amount": candidate.amount,
+            "steps": steps,
+        }
+    )

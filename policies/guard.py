@@ -1,0 +1,260 @@
+"""The guard: every rule is asked, and only here is a permit minted.
+
+    screen    before anything is chosen: which candidates could pass
+    review    the chosen proposal, to the letter: `Permit`, `Hold` or `Denial`
+    dispatch  the moment of sending: is the permit still good?
+
+All three are pure: (proposal, context, policies) in, verdict out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from domain.action import Offer
+from domain.context import Context
+from domain.proposal import Candidate, Proposal
+from domain.verdict import Code, Denial, Finding, Hold, Permit, Verdict, is_time_bound
+from policies.expressions import Bound, bind
+from policies.hours import HORIZON
+from policies.policy_set import PolicySet
+from policies.question import Question, Rule, TimeBound
+from policies.rules.consent import ConsentRule, Reachable, SuppressionRule
+from policies.rules.contact import QuietHours
+from policies.rules.engagement import ApprovalRule, EngagementRule, HumanDecision, OfferLeft
+from policies.rules.standing import (
+    HumanInCharge,
+    KillSwitch,
+    KnownTool,
+    PolicyExists,
+    Restricted,
+    StillWanted,
+)
+
+PERMIT_TTL = timedelta(seconds=60)
+FORECAST_ROUNDS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """One candidate with what every rule said about it before the choice."""
+
+    candidate: Candidate
+    findings: tuple[Finding, ...]
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether nothing but a change would let it pass."""
+        return any(finding.outcome == "forbid" for finding in self.findings)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it would have to wait for time or a switch (not for an approval)."""
+        return any(
+            finding.outcome == "hold" and finding.held_for != "approval"
+            for finding in self.findings
+        )
+
+
+class Guard:
+    """Judges candidates and proposals under one policy set and its offers."""
+
+    def __init__(self, policies: PolicySet, offers: Mapping[str, Offer]) -> None:
+        self.policies = policies
+        self._offers = offers
+        self.rules: tuple[Rule, ...] = (
+            KnownTool(),
+            PolicyExists(policies),
+            KillSwitch(),
+            StillWanted(policies),
+            Restricted(),
+            HumanInCharge(),
+            Reachable(policies),
+            ConsentRule(policies),
+            SuppressionRule(policies),
+            *policies.rules,
+            OfferLeft(offers),
+            HumanDecision(),
+            *policies.approvals,
+        )
+        self._time_bound = tuple(rule for rule in self.rules if isinstance(rule, TimeBound))
+        self._fields = tuple(
+            sorted(
+                {
+                    name
+                    for rule in self.rules
+                    if isinstance(rule, EngagementRule)
+                    for name in rule.condition.reads
+                }
+            )
+        )
+
+    def screen(
+        self, candidates: Iterable[Candidate], context: Context
+    ) -> tuple[Screening, ...]:
+        """What every rule says about every candidate, in the candidates' order."""
+        bound = self._bind(context)
+        return tuple(
+            Screening(candidate, self._ask(self._question(candidate, context, bound)))
+            for candidate in candidates
+        )
+
+    def review(self, proposal: Proposal, context: Context) -> Verdict:
+        """The verdict on one proposal; the only place where a permit is minted."""
+        question = self._question(
+            proposal.candidate, context, self._bind(context), proposal.hash
+        )
+        findings = self._ask(question)
+        if any(finding.outcome == "forbid" for finding in findings):
+            return Denial(findings, self._next_eligible_at(question, findings))
+        holds = [finding for finding in findings if finding.outcome == "hold"]
+        if holds:
+            return self._hold(question, findings, holds)
+        return self._mint(question, proposal, findings)
+
+    def dispatch(self, permit: Permit, proposal: Proposal, context: Context) -> Code | None:
+        """Asked again at the moment of sending: None, or the code that cancels the sending.
+
+        The caller has established that the permit is unspent; this asks whether it is still
+        alive and whether every rule still passes in the context of this instant.
+        """
+        if permit.proposal_hash != proposal.hash or context.now >= permit.not_after:
+            return "permit_expired"
+        verdict = self.review(proposal, context)
+        if isinstance(verdict, Permit):
+            return None
+        against = next(finding for finding in verdict.findings if not finding.passed)
+        return against.code
+
+    def forecast(self, candidate: Candidate, context: Context) -> datetime | None:
+        """When this candidate could pass, if time alone stands in its way."""
+        question = self._question(candidate, context, self._bind(context))
+        return self._next_eligible_at(question, self._ask(question))
+
+    def judged(self, candidate: Candidate) -> tuple[str, bool]:
+        """The purpose a candidate is judged by, and whether that is not the one it names.
+
+        An exempt message that carries an offer or a promotion is judged as marketing.
+        """
+        action = candidate.action
+        purpose = self.policies.purposes.get(action.purpose)
+        exempt = purpose is not None and purpose.model == "exempt"
+        mixed = exempt and (action.promotional or action.offer is not None)
+        return (self.policies.promotion if mixed else action.purpose), mixed
+
+    def ask_in_full(
+        self, candidate: Candidate, context: Context, proposal_hash: str | None = None
+    ) -> tuple[Finding, ...]:
+        """Every rule's finding with what it read, passing ones included: for explanations."""
+        question = self._question(candidate, context, self._bind(context), proposal_hash)
+        return tuple(
+            replace(finding, read=rule.reads(question)) if finding.passed else finding
+            for rule, finding in zip(self.rules, self._ask(question), strict=True)
+        )
+
+    def _bind(self, context: Context) -> Bound:
+        return bind(context.fields, self._fields)
+
+    def _question(
+        self,
+        candidate: Candidate,
+        context: Context,
+        bound: Bound,
+        proposal_hash: str | None = None,
+    ) -> Question:
+        judged, mixed = self.judged(candidate)
+        return Question(candidate, context, bound, judged, mixed, context.now, proposal_hash)
+
+    def _ask(self, question: Question) -> tuple[Finding, ...]:
+        return tuple([_asked(rule, question) for rule in self.rules])
+
+    def _mint(
+        self, question: Question, proposal: Proposal, findings: tuple[Finding, ...]
+    ) -> Permit:
+        context = question.context
+        return Permit(
+            permit_id=f"permit-{context.seed:016x}-{proposal.hash[:8]}",
+            proposal_hash=proposal.hash,
+            policy_version=self.policies.version,
+            not_after=min(context.now + PERMIT_TTL, *self._ends(question)),
+            findings=findings,
+        )
+
+    def _ends(self, question: Question) -> tuple[datetime, ...]:
+        candidate, context = question.candidate, question.context
+        ends = [context.now + PERMIT_TTL]
+        offer = self._offers.get(candidate.action.offer or "")
+        if offer is not None and offer.valid_until is not None:
+            ends.append(offer.valid_until)
+        ends += [rule.closes_at(question) for rule in self.rules if isinstance(rule, QuietHours)]
+        ends += [line.expires_at for line in context.consents if line.expires_at is not None]
+        ends += [
+            instance.ends_at
+            for instance in context.instances
+            if (instance.journey, instance.key) == (candidate.journey, candidate.instance)
+        ]
+        return tuple(end for end in ends if end > context.now)
+
+    def _hold(
+        self, question: Question, findings: tuple[Finding, ...], holds: list[Finding]
+    ) -> Hold:
+        action = question.candidate.action
+        expires_at = question.context.asked.expires_at or question.context.now + action.defer_for
+        for held_for in ("human", "time"):
+            if any(finding.held_for == held_for for finding in holds):
+                at = self._next_eligible_at(question, findings)
+                return Hold(held_for, findings, at, expires_at)
+        asking = [
+            rule
+            for rule in self.policies.approvals
+            if isinstance(rule, ApprovalRule) and any(f.rule == rule.id for f in holds)
+        ]
+        if not asking:  # nobody is named who may say yes: nobody may
+            return Hold("human", findings, None, expires_at)
+        strictest = max(asking, key=lambda rule: (rule.quorum, rule.id))
+        return Hold(
+            "approval",
+            findings,
+            None,
+            question.context.now + min(rule.expires_in for rule in asking),
+            strictest.role,
+            strictest.quorum,
+        )
+
+    def _next_eligible_at(
+        self, question: Question, findings: tuple[Finding, ...]
+    ) -> datetime | None:
+        against = [finding for finding in findings if not finding.passed]
+        if not against or not all(is_time_bound(finding.code) for finding in against):
+            return None
+        at = question.at
+        for _ in range(FORECAST_ROUNDS_MAX):
+            latest = at
+            for rule in self._time_bound:
+                clear = rule.clears_at(question, at)
+                if clear is None:
+                    return None
+                latest = max(latest, clear)
+            if latest == at:
+                return at
+            if latest > question.at + HORIZON:
+                return None
+            at = latest
+        return None
+
+
+def _asked(rule: Rule, question: Question) -> Finding:
+    try:
+        return rule.ask(question)
+    except Exception as error:  # noqa: BLE001 - whatever a rule raises must forbid, not pass
+        return Finding(
+            rule.id,
+            "forbid",
+            "rule_error",
+            f"the rule failed ({type(error).__name__})",
+            rule.place,
+            counterfactual="mend the rule",
+            shown_to=rule.shown_to,
+        )

@@ -1,0 +1,72 @@
+"""A policy set as the guard uses it: compiled, immutable, named by the hash of its text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from domain.consent import ConsentModel
+from domain.context import FieldLabel
+
+if TYPE_CHECKING:
+    from policies.question import Rule
+
+BUILT_IN_FIELDS: tuple[FieldLabel, ...] = (
+    FieldLabel("signal.open_cases", "int", optional=False),
+    FieldLabel("signal.events_before", "int", optional=False),
+    FieldLabel("signal.contacts_7d", "int", optional=False),
+    FieldLabel("signal.shared_address", "bool", optional=False),
+    FieldLabel("action.name", "string", optional=False),
+    FieldLabel("action.tool", "string", optional=False),
+    FieldLabel("action.channel", "string", optional=False),
+    FieldLabel("action.purpose", "string", optional=False),
+    FieldLabel("action.amount", "int", optional=False),
+)
+"""Fields that every workspace has. `action.*` exist in approval conditions only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """Why a customer may be contacted, and under which consent model."""
+
+    name: str
+    title: str
+    model: ConsentModel
+    marketing: bool = False
+    legal_basis: str | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPolicy:
+    """A way to reach a person. `address` names the identifier that is its address, or `none`."""
+
+    name: str
+    title: str
+    address: str
+    all_zones: bool = False
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """Everything the guard goes by. `version` is the SHA-256 of the files' text."""
+
+    version: str
+    purposes: Mapping[str, Purpose]
+    channels: Mapping[str, ChannelPolicy]
+    fields: Mapping[str, FieldLabel]
+    rules: tuple[Rule, ...] = ()
+    approvals: tuple[Rule, ...] = ()
+    caps: tuple[Rule, ...] = field(default=())
+
+    def is_marketing(self, purpose: str) -> bool:
+        """Whether this purpose is marketing; an undeclared one is taken to be."""
+        known = self.purposes.get(purpose)
+        return known is None or known.marketing
+
+    @property
+    def promotion(self) -> str:
+        """The purpose by which something promotional inside an exempt message is judged."""
+        return next((p.name for p in self.purposes.values() if p.marketing), "promotion")

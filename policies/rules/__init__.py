@@ -1,0 +1,1 @@
+"""The rules every policy set has, one family a module."""

@@ -1,0 +1,218 @@
+"""Rules that a workspace writes: CEL conditions for engagement and approval, and offers' stock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Literal
+
+from domain.verdict import EVERYONE, Audience, Code, Finding
+from policies.expressions import Condition, bind
+from policies.question import Question, Speaker
+
+_STAGES: Mapping[str, Code] = {
+    "eligibility": "not_eligible",
+    "applicability": "not_applicable",
+    "suitability": "not_suitable",
+}
+Stage = Literal["eligibility", "applicability", "suitability"]
+
+
+class EngagementRule(Speaker):
+    """A condition that must be true. Only the boolean `true` passes."""
+
+    __slots__ = ("_scope", "condition", "reason", "stage")
+
+    def __init__(
+        self,
+        rule: str,
+        place: str,
+        *,
+        stage: Stage,
+        condition: Condition,
+        reason: str,
+        scope: Mapping[str, frozenset[str] | None],
+        shown_to: tuple[Audience, ...] = EVERYONE,
+    ) -> None:
+        super().__init__(rule, place, shown_to)
+        self.stage = stage
+        self.condition = condition
+        self.reason = reason
+        self._scope = scope
+
+    def reads(self, question: Question) -> Mapping[str, Any]:
+        """The fields the condition names, as they are; absent ones are null."""
+        return _read(self.condition, question)
+
+    def ask(self, question: Question) -> Finding:
+        """Forbids where the condition is not true."""
+        if not self._concerns(question) or self.condition.evaluate(question.bound):
+            return self.passed
+        return self.forbid(
+            _STAGES[self.stage],
+            self.reason,
+            read=self.reads(question),
+            counterfactual=f"make `{self.condition.text}` true",
+        )
+
+    def _concerns(self, question: Question) -> bool:
+        candidate = question.candidate
+        for name, value in (
+            ("actions", candidate.action.name),
+            ("purposes", question.purpose),
+            ("channels", candidate.action.channel),
+            ("journeys", candidate.journey),
+        ):
+            wanted = self._scope.get(name)
+            if wanted is not None and value not in wanted:
+                return False
+        return True
+
+
+class ApprovalRule(Speaker):
+    """Where the condition is true, a person must have said yes to this very proposal."""
+
+    __slots__ = ("condition", "expires_in", "quorum", "reason", "role")
+
+    def __init__(
+        self,
+        rule: str,
+        place: str,
+        *,
+        condition: Condition,
+        reason: str,
+        role: str,
+        quorum: int,
+        expires_in: timedelta,
+        shown_to: tuple[Audience, ...] = EVERYONE,
+    ) -> None:
+        super().__init__(rule, place, shown_to)
+        self.condition = condition
+        self.reason = reason
+        self.role = role
+        self.quorum = quorum
+        self.expires_in = expires_in
+
+    def reads(self, question: Question) -> Mapping[str, Any]:
+        """The fields the condition names, and what has been said about the proposal."""
+        facts = [
+            fact
+            for fact in question.context.approvals
+            if fact.proposal_hash == question.proposal_hash
+        ]
+        said = {fact.approval_id: fact.state for fact in facts}
+        return {**_read(self.condition, question), "approvals": said}
+
+    def ask(self, question: Question) -> Finding:
+        """Holds for a person; a rejection or an expiry forbids."""
+        fields = {**question.context.fields, **action_fields(question)}
+        if not self.condition.evaluate(bind(fields, self.condition.reads)):
+            return self.passed
+        facts = [
+            fact
+            for fact in question.context.approvals
+            if question.proposal_hash is not None and fact.proposal_hash == question.proposal_hash
+        ]
+        if any(fact.state == "approved" for fact in facts):
+            return self.passed
+        if any(fact.state == "rejected" for fact in facts):
+            return self.forbid("approval_rejected", "a person said no", read=self.reads(question))
+        if question.context.asked.kind == "approval" and any(
+            fact.state == "expired" for fact in facts
+        ):
+            return self.forbid(
+                "approval_expired", "nobody answered in time", read=self.reads(question)
+            )
+        return self.hold(
+            "needs_approval",
+            self.reason,
+            "approval",
+            read=self.reads(question),
+            counterfactual=f"an approval by role `{self.role}`",
+        )
+
+
+class OfferLeft(Speaker):
+    """An offer can be promised only while there is some left and it is valid."""
+
+    __slots__ = ("_offers",)
+
+    def __init__(self, offers: Mapping[str, Any]) -> None:
+        super().__init__("offer-left", "policies/rules/engagement.py")
+        self._offers = offers
+
+    def reads(self, question: Question) -> Mapping[str, Any]:
+        """What is left of the offer, and until when it is valid."""
+        name = question.candidate.action.offer
+        if name is None:
+            return {}
+        state = question.context.offers.get(name)
+        offer = self._offers.get(name)
+        return {
+            "offer": name,
+            "left": state.left if state else 0,
+            "valid_until": offer.valid_until if offer else None,
+        }
+
+    def ask(self, question: Question) -> Finding:
+        """Forbids promising what is not there."""
+        name = question.candidate.action.offer
+        if name is None:
+            return self.passed
+        offer = self._offers.get(name)
+        state = question.context.offers.get(name)
+        if offer is None or state is None or state.left <= 0:
+            reason = f"none of `{name}` is left"
+        elif offer.valid_until is not None and question.at >= offer.valid_until:
+            reason = f"`{name}` has ended"
+        else:
+            return self.passed
+        return self.forbid("offer_unavailable", reason, read=self.reads(question))
+
+
+class HumanDecision(Speaker):
+    """Granting something with legal or similar weight is never a machine's decision alone."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("human-decision", "policies/rules/engagement.py")
+
+    def reads(self, question: Question) -> Mapping[str, Any]:
+        """How much the action weighs."""
+        return {"action.significance": question.candidate.action.significance}
+
+    def ask(self, question: Question) -> Finding:
+        """Holds for a person until one has approved this very proposal."""
+        if question.candidate.action.significance == "none":
+            return self.passed
+        approved = any(
+            fact.state == "approved" and fact.proposal_hash == question.proposal_hash
+            for fact in question.context.approvals
+            if question.proposal_hash is not None
+        )
+        if approved:
+            return self.passed
+        return self.hold(
+            "human_decision",
+            "this weighs enough that a person decides",
+            "approval",
+            read=self.reads(question),
+        )
+
+
+def action_fields(question: Question) -> dict[str, Any]:
+    """What approval rules may read about the action itself; `action.amount` is in minor units."""
+    candidate = question.candidate
+    return {
+        "action.name": candidate.action.name,
+        "action.tool": candidate.action.tool,
+        "action.channel": candidate.action.channel or "",
+        "action.purpose": candidate.action.purpose,
+        "action.amount": candidate.amount.amount if candidate.amount else 0,
+    }
+
+
+def _read(condition: Condition, question: Question) -> dict[str, Any]:
+    fields = {**question.context.fields, **action_fields(question)}
+    return {name: fields.get(name) for name in condition.reads}

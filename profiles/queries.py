@@ -1,0 +1,230 @@
+"""The queries that a batch of contexts is read by: one each, whatever the batch's size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BindParameter, and_, bindparam, func, or_, select, update
+
+from store import tables as t
+from store.statements import Statement
+
+
+def _among(name: str) -> BindParameter[Any]:
+    return bindparam(name, expanding=True)
+
+
+SEEN = Statement(
+    select(t.events.c.event_key, t.events.c.content, t.events.c.decision_id).where(
+        t.events.c.event_key.in_(_among("keys"))
+    )
+)
+OWNERS = Statement(
+    select(t.identifiers.c.ref, t.profiles.c.root_id)
+    .join(t.profiles, t.profiles.c.profile_id == t.identifiers.c.profile_id)
+    .where(t.identifiers.c.ref.in_(_among("refs")))
+)
+ROOTS = Statement(
+    select(t.profiles.c.profile_id, t.profiles.c.root_id).where(
+        t.profiles.c.profile_id.in_(_among("people"))
+    )
+)
+FRAGMENTS = Statement(
+    select(
+        t.profiles.c.profile_id,
+        t.profiles.c.root_id,
+        t.profiles.c.created_at,
+        t.profiles.c.sealed,
+        t.data_keys.c.wrapped,
+    )
+    .join(
+        t.data_keys,
+        and_(
+            t.data_keys.c.profile_id == t.profiles.c.profile_id,
+            t.data_keys.c.retention == "erasable",
+        ),
+        isouter=True,
+    )
+    .where(t.profiles.c.root_id.in_(_among("roots")))
+    .order_by(t.profiles.c.profile_id)
+)
+EVIDENCE_KEYS = Statement(
+    select(t.data_keys.c.profile_id, t.data_keys.c.wrapped).where(
+        t.data_keys.c.profile_id.in_(_among("people")), t.data_keys.c.retention == "evidence"
+    )
+)
+HOLDERS = Statement(
+    select(
+        t.contact_points.c.ref,
+        t.contact_points.c.profile_id,
+        t.contact_points.c.unreachable_until_at,
+    ).where(t.contact_points.c.ref.in_(_among("refs")))
+)
+CONSENTS = Statement(
+    select(
+        t.consents.c.kind,
+        t.consents.c.profile_id,
+        t.consents.c.controller,
+        t.consents.c.brand,
+        t.consents.c.channel,
+        t.consents.c.purpose,
+        t.consents.c.topic,
+        t.consents.c.contact_point,
+        t.consents.c.occurred_at,
+        t.consents.c.received_at,
+        t.consents.c.expires_at,
+        t.consents.c.source,
+        t.consents.c.consent_id,
+    )
+    .where(
+        or_(
+            t.consents.c.profile_id.in_(_among("people")),
+            and_(t.consents.c.contact_point.in_(_among("refs")), t.consents.c.kind == "denial"),
+        )
+    )
+    .order_by(t.consents.c.received_at, t.consents.c.consent_id)
+)
+SUPPRESSIONS = Statement(
+    select(
+        t.suppressions.c.ref,
+        t.suppressions.c.suppression_id,
+        t.suppressions.c.target,
+        t.suppressions.c.brand,
+        t.suppressions.c.channels,
+        t.suppressions.c.blocks,
+        t.suppressions.c.reason,
+        t.suppressions.c.expires_at,
+        t.suppressions.c.shown_to,
+    )
+    .where(t.suppressions.c.ref.in_(_among("refs")))
+    .order_by(t.suppressions.c.suppression_id)
+)
+_CONTACT = (
+    t.contacts.c.at,
+    t.contacts.c.profile_id,
+    t.contacts.c.contact_point,
+    t.contacts.c.brand,
+    t.contacts.c.channel,
+    t.contacts.c.purpose,
+    t.contacts.c.topic,
+    t.contacts.c.journey,
+    t.contacts.c.team,
+    t.contacts.c.action,
+    t.contacts.c.contact_id,
+    t.contacts.c.decision_id,
+)
+_COUNTED = and_(t.contacts.c.counted == 1, t.contacts.c.state != "released")
+CONTACTS_OF_PEOPLE = Statement(
+    select(*_CONTACT)
+    .where(t.contacts.c.profile_id == bindparam("person"))
+    .where(t.contacts.c.at > bindparam("since"), _COUNTED)
+    .order_by(t.contacts.c.at.desc(), t.contacts.c.contact_id)
+    .limit(bindparam("most"))
+)
+CONTACTS_AT_POINTS = Statement(
+    select(*_CONTACT)
+    .where(t.contacts.c.contact_point == bindparam("point"))
+    .where(t.contacts.c.at > bindparam("since"), _COUNTED)
+    .order_by(t.contacts.c.at.desc(), t.contacts.c.contact_id)
+    .limit(bindparam("most"))
+)
+INSTANCES = Statement(
+    select(
+        t.instances.c.profile_id,
+        t.instances.c.journey,
+        t.instances.c.key,
+        t.instances.c.state,
+        t.instances.c.entered_at,
+        t.instances.c.ends_at,
+        t.instances.c.journey_version,
+    )
+    .where(t.instances.c.profile_id.in_(_among("people")))
+    .order_by(t.instances.c.journey, t.instances.c.key)
+)
+ASSIGNMENTS = Statement(
+    select(
+        t.assignments.c.profile_id, t.assignments.c.journey, t.assignments.c.arm
+    ).where(t.assignments.c.profile_id.in_(_among("people")))
+)
+APPROVALS = Statement(
+    select(
+        t.approvals.c.profile_id,
+        t.approvals.c.approval_id,
+        t.approvals.c.proposal_hash,
+        t.approvals.c.state,
+        t.approvals.c.decided_by,
+        t.approvals.c.decided_at,
+        t.approvals.c.expires_at,
+    )
+    .where(t.approvals.c.profile_id.in_(_among("people")))
+    .order_by(t.approvals.c.approval_id)
+)
+OPEN_CASES = Statement(
+    select(t.cases.c.profile_id, t.cases.c.reason, t.cases.c.kind, t.cases.c.accepted_at)
+    .where(t.cases.c.profile_id.in_(_among("people")), t.cases.c.state == "open")
+    .order_by(t.cases.c.reason)
+)
+GRANTS = Statement(
+    select(t.grants.c.profile_id, t.grants.c.offer, t.grants.c.brand).where(
+        t.grants.c.profile_id.in_(_among("people")), t.grants.c.state != "released"
+    )
+)
+COUNTERS = Statement(
+    select(t.counters.c.key, t.counters.c.amount).where(t.counters.c.key.in_(_among("keys")))
+)
+SWITCHES = Statement(
+    select(t.kill_switches.c.scope)
+    .where(t.kill_switches.c.off_at.is_(None))
+    .order_by(t.kill_switches.c.scope)
+)
+REVISIONS = Statement(
+    select(t.revisions.c.key, t.revisions.c.revision).where(
+        t.revisions.c.key.in_(_among("keys"))
+    )
+)
+FRAGMENTS_COUNT = Statement(select(func.count()).select_from(t.profiles))
+
+WRITE_FRAGMENT = Statement(
+    update(t.profiles)
+    .where(t.profiles.c.profile_id == bindparam("person"))
+    .values(sealed=bindparam("to_sealed"), updated_at=bindparam("to_at"))
+)
+FOLLOW = Statement(
+    update(t.profiles)
+    .where(t.profiles.c.root_id == bindparam("merged"))
+    .values(root_id=bindparam("into"))
+)
+GIVE_UP = Statement(
+    update(t.contact_points)
+    .where(t.contact_points.c.ref == bindparam("point"))
+    .values(unreachable_until_at=bindparam("until"))
+)
+BRING_FORWARD = Statement(
+    update(t.timers)
+    .where(t.timers.c.profile_id.in_(_among("people")), t.timers.c.state == "pending")
+    .where(or_(bindparam("any_channel") == 1, t.timers.c.channel == bindparam("of_channel")))
+    .where(or_(bindparam("any_purpose") == 1, t.timers.c.purpose == bindparam("of_purpose")))
+    .values(due_at=bindparam("due"))
+)
+END_INSTANCE = Statement(
+    update(t.instances)
+    .where(
+        t.instances.c.profile_id == bindparam("person"),
+        t.instances.c.journey == bindparam("name"),
+        t.instances.c.key == bindparam("ref"),
+        t.instances.c.state == "active",
+    )
+    .values(state=bindparam("to_state"))
+)
+CLOSE_CASES = Statement(
+    update(t.cases)
+    .where(t.cases.c.profile_id.in_(_among("people")), t.cases.c.state == "open")
+    .where(or_(bindparam("any_reason") == 1, t.cases.c.reason == bindparam("for_reason")))
+    .values(state="closed", updated_at=bindparam("at"))
+)
+ACCEPT_HANDOFFS = Statement(
+    update(t.cases)
+    .where(t.cases.c.profile_id.in_(_among("people")), t.cases.c.state == "open")
+    .where(t.cases.c.kind == "handoff")
+    .values(accepted_at=bindparam("at"), updated_at=bindparam("at"))
+)

@@ -1,0 +1,124 @@
+"""What is known of one profile fragment, and how an event changes it (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from domain.canonical import canonical
+from domain.event import Event, Identifier
+
+TRAITS_MAX = 200
+IDENTIFIERS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """One trait as last said: its value, when it was true, and by which source."""
+
+    value: Any
+    at: datetime
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One identifier of a fragment. `shared` ones no longer resolve; they are contact points.
+    `zones` are the time zones a phone number implies."""
+
+    ns: str
+    value: str
+    since: datetime
+    shared: bool = False
+    zones: tuple[str, ...] = ()
+
+    @property
+    def identifier(self) -> Identifier:
+        """The name itself."""
+        return Identifier(self.ns, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A profile as one unmerged identity: what is sealed under its own erasable key."""
+
+    identifiers: tuple[Known, ...] = ()
+    traits: Mapping[str, Trait] = field(default_factory=dict)
+    events: int = 0
+
+    def sealed_form(self) -> bytes:
+        """Canonical bytes for keeping."""
+        return canonical(self)
+
+    def values(self, ns: str) -> tuple[str, ...]:
+        """The identifiers of one namespace, oldest first."""
+        return tuple(known.value for known in self.identifiers if known.ns == ns)
+
+
+_DECODER = msgspec.json.Decoder(Fragment)
+
+
+def read_fragment(data: bytes) -> Fragment:
+    """The fragment that `sealed_form` wrote."""
+    return _DECODER.decode(data)
+
+
+def with_event(
+    fragment: Fragment, event: Event, attached: Iterable[Known], *, counts: bool = True
+) -> Fragment:
+    """The fragment after an event: new identifiers, and traits by event time, not by arrival.
+
+    Of two values of one trait the later wins; at the same instant the greater canonical form
+    does, so that the order of arrival never matters.
+    """
+    known = {(k.ns, k.value): k for k in fragment.identifiers}
+    for new in attached:
+        old = known.get((new.ns, new.value))
+        if old is None:
+            if len(known) < IDENTIFIERS_MAX:
+                known[(new.ns, new.value)] = new
+        else:
+            since, shared = min(old.since, new.since), old.shared or new.shared
+            known[(new.ns, new.value)] = replace(old, since=since, shared=shared)
+    return Fragment(
+        identifiers=tuple(sorted(known.values(), key=lambda k: (k.since, k.ns, k.value))),
+        traits=_with_traits(fragment.traits, event),
+        events=fragment.events + (1 if counts else 0),
+    )
+
+
+def _with_traits(old: Mapping[str, Trait], event: Event) -> Mapping[str, Trait]:
+    if not event.traits:
+        return old
+    traits = dict(old)
+    for name, value in event.traits.items():
+        new = Trait(value, event.time, event.source)
+        if name not in traits:
+            if len(traits) < TRAITS_MAX:
+                traits[name] = new
+        elif _order(new) > _order(traits[name]):
+            traits[name] = new
+    return traits
+
+
+def _order(trait: Trait) -> tuple[datetime, bytes, str]:
+    return trait.at, canonical(trait.value), trait.source
+
+
+def folded(fragments: Iterable[Fragment]) -> Fragment:
+    """Several fragments of one person as one view; events add up, the latest trait wins."""
+    identifiers: list[Known] = []
+    traits: dict[str, Trait] = {}
+    events = 0
+    for fragment in fragments:
+        identifiers += fragment.identifiers
+        events += fragment.events
+        for name, trait in fragment.traits.items():
+            if name not in traits or _order(trait) > _order(traits[name]):
+                traits[name] = trait
+    identifiers.sort(key=lambda k: (k.since, k.ns, k.value))
+    return Fragment(tuple(identifiers), traits, events)

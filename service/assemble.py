@@ -1,0 +1,182 @@
+"""The composition root: the only module that names concrete adapters."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from agents.minds.formula import FormulaMind
+from agents.steps import Deps
+from agents.workspace import Workspace, load_workspace
+from domain.canonical import parse
+from domain.errors import StoreError
+from domain.event import Identifier
+from profiles.people import People
+from profiles.reading import Reading
+from profiles.terms import Terms
+from service.settings import Place, find_workspace, load, store_url
+from store import tables as t
+from store.database import Database, open_database
+from store.instants import micros
+from store.statements import Statement
+from store.work import Work
+from tools.cases import CaseTool
+from tools.channels.channel import Channel
+from tools.channels.local import LocalOutbox
+from tools.messages import MessageTool
+from tools.offers import OfferTool
+from tools.toolbox import Toolbox
+
+SMTP_PASSWORD = "SAFECONDUCT_SMTP_PASSWORD"
+
+_KNOWN_VERSION = Statement(
+    select(t.workspaces.c.version).where(t.workspaces.c.version == bindparam("v"))
+)
+_CONTENT = Statement(select(t.workspaces.c.content).where(t.workspaces.c.version == bindparam("v")))
+
+
+@dataclass(slots=True)
+class Assembly:
+    """A workspace, its store and everything that decides on them, put together."""
+
+    place: Place
+    workspace: Workspace
+    database: Database
+    reading: Reading
+    deps: Deps
+
+    def close(self) -> None:
+        """Write what is still riding, and close the store."""
+        self.deps.commit([])
+        self.database.close()
+
+
+def assemble(workspace: Path | None = None, store: str | None = None) -> Assembly:
+    """Put a writing process together. Raises `ConfigurationError` or `StoreError`."""
+    place = find_workspace(workspace)
+    loaded = load(place)
+    url = store_url(place, loaded, store)
+    if store is None:
+        place.home.mkdir(parents=True, exist_ok=True)
+    database = open_database(url)
+    try:
+        keep_version(database, loaded)
+        return _assembly(place, loaded, database)
+    except BaseException:
+        database.close()
+        raise
+
+
+def assemble_reading(workspace: Path | None = None, store: str | None = None) -> Database:
+    """Open a workspace's store for reading only, beside whoever writes it."""
+    place = find_workspace(workspace)
+    if store is not None:
+        return open_database(store, writable=False)
+    return open_database(store_url(place, load(place), None), writable=False)
+
+
+def make_graph() -> Any:
+    """The supervisor's graph over the default workspace, for LangGraph's own tooling."""
+    from agents.supervisor import build_graph
+
+    return build_graph(assemble().deps)
+
+
+def kept_workspace(database: Database, version: str) -> Workspace:
+    """The workspace as it was when a decision was made by it."""
+    rows = database.rows(_CONTENT, v=version)
+    if not rows:
+        raise StoreError(f"workspace version `{version}` is not in this store")
+    return load_workspace(parse(bytes(rows[0][0])))
+
+
+def keep_version(database: Database, workspace: Workspace) -> None:
+    """Keep the workspace's text, so that what it decided can be explained and decided again."""
+    if database.rows(_KNOWN_VERSION, v=workspace.version):
+        return
+    work = Work(shown_as="table workspaces")
+    work.insert(
+        t.workspaces,
+        version=workspace.version,
+        content=workspace.content(),
+        first_used_at=micros(datetime.now(UTC)),
+    )
+    database.commit([work])
+
+
+def _assembly(place: Place, workspace: Workspace, database: Database) -> Assembly:
+    reading = make_reading(workspace)
+    deps = Deps(
+        database=database,
+        people=People(database, make_terms(workspace)),
+        workspace=workspace,
+        mind=FormulaMind(),
+        toolbox=make_toolbox(workspace, database, place.outbox),
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        reading=reading,
+    )
+    return Assembly(place, workspace, database, reading, deps)
+
+
+def make_reading(workspace: Workspace) -> Reading:
+    """How this workspace's rows become events."""
+    given = workspace.input
+    return Reading(
+        default_source=given.source,
+        default_region=given.region,
+        names=given.names,
+        blocked=frozenset(
+            Identifier(ns, value.lower() if ns == "email" else value)
+            for ns, values in given.blocked.items()
+            for value in values
+        ),
+    )
+
+
+def make_terms(workspace: Workspace) -> Terms:
+    """What profiles need to know of this workspace."""
+    return Terms(
+        brand=workspace.brand,
+        controllers={name: brand.controller for name, brand in workspace.brands.items()},
+        addresses={name: c.address for name, c in workspace.policies.channels.items()},
+        fields=tuple(workspace.policies.fields.values()),
+        look_back=workspace.look_back,
+        journeys=tuple(workspace.journeys.values()),
+        stock={name: offer.stock for name, offer in workspace.offers.items()},
+    )
+
+
+def make_toolbox(workspace: Workspace, database: Database, outbox: Path) -> Toolbox:
+    """The tools, each with this deployment's adapters."""
+    local = LocalOutbox(outbox)
+    channels: dict[str, Channel] = {}
+    for name in workspace.policies.channels:
+        entry = workspace.channels.get(name)
+        channels[name] = local if entry is None or entry.smtp is None else _smtp(entry.smtp)
+    return Toolbox(
+        {
+            "message": MessageTool(channels),
+            "offer": OfferTool(),
+            "case": CaseTool(database, "case"),
+            "handoff": CaseTool(database, "handoff"),
+        }
+    )
+
+
+def _smtp(entry: Any) -> Channel:
+    from tools.channels.smtp import SmtpChannel
+
+    return SmtpChannel(
+        host=entry.host,
+        port=entry.port,
+        username=entry.username,
+        password=os.environ.get(SMTP_PASSWORD),
+        starttls=entry.starttls,
+        timeout=entry.timeout_seconds,
+    )

@@ -1,0 +1,140 @@
+"""Feeds files of events to the supervisor on event time, and lets held things fire between them.
+
+Now is the greatest instant read so far. Timers that fall due fire before the next event, each at
+its own instant, through the same steps.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import bindparam, select
+
+from agents import passes
+from agents.steps import BATCH_MAX, Line
+from agents.supervisor import Decide
+from domain.canonical import canonical
+from domain.event import Event, Identifier
+from profiles.consents import CONSENT_EVENT
+from profiles.people import Arrival
+from service.assemble import Assembly
+from service.inputs import DeadRow
+from store import tables as t
+from store.instants import micros
+from store.statements import Statement
+from store.work import Work
+
+Emit = Callable[[Line | DeadRow], None]
+OPT_OUTS = ("denied", "objection")
+
+_DEAD = Statement(
+    select(t.dead_letters.c.dead_id).where(t.dead_letters.c.dead_id == bindparam("dead"))
+)
+
+
+class Run:
+    """One run over some input. `counts` are the verdicts so far, `rows` the rows read."""
+
+    def __init__(self, assembly: Assembly, decide: Decide, emit: Emit) -> None:
+        self._assembly = assembly
+        self._deps = assembly.deps
+        self._decide = decide
+        self._emit = emit
+        self._waiting: list[Arrival] = []
+        self._named: set[Identifier] = set()
+        self._next_due: datetime | None = None
+        self.now: datetime | None = None
+        self.counts: Counter[str] = Counter()
+        self.rows = 0
+
+    async def over(self, items: Iterable[Event | DeadRow]) -> None:
+        """Decide about every event, in order; nothing is dropped silently."""
+        await passes.recover(self._deps)
+        self._next_due = passes.next_due(self._assembly.database)
+        for item in items:
+            self.rows += 1
+            if isinstance(item, DeadRow):
+                await self._flush()
+                self._bury(item)
+            else:
+                await self._take(item)
+        await self._flush()
+        if self.now is not None:
+            await self.advance(self.now)
+        self._deps.commit([])
+
+    async def advance(self, now: datetime) -> None:
+        """Ask again about everything that is due by `now`, in the order in which it fell due."""
+        while self._next_due is not None and self._next_due <= now:
+            arrivals = passes.due(self._deps, now, BATCH_MAX)
+            if arrivals:
+                await self._settle(arrivals)
+            self._next_due = passes.next_due(self._assembly.database)
+
+    async def _take(self, event: Event) -> None:
+        self.now = event.time if self.now is None else max(self.now, event.time)
+        event = replace(event, received_at=self.now)
+        due = self._next_due is not None and self._next_due <= self.now
+        full = len(self._waiting) == BATCH_MAX
+        if full or due or not self._named.isdisjoint(event.identifiers):
+            await self._flush()
+            await self.advance(self.now)
+        self._waiting.append(Arrival(event, self.now))
+        self._named.update(event.identifiers)
+
+    async def _flush(self) -> None:
+        if self._waiting:
+            arrivals, self._waiting = self._waiting, []
+            self._named.clear()
+            await self._settle(arrivals)
+            self._next_due = passes.next_due(self._assembly.database)
+
+    async def _settle(self, arrivals: list[Arrival]) -> None:
+        for line in await self._decide(arrivals):
+            if line.verdict == "dead":
+                await self._refuse(line)
+            self.counts[line.verdict] += 1
+            self._emit(line)
+
+    async def _refuse(self, line: Line) -> None:
+        """Keep what came in; an opt-out in it is applied all the same, under a key of its own."""
+        event, refused = line.arrival.event, line.refused
+        assert refused is not None
+        raw = canonical([event.source, event.id, event.name, event.properties, event.traits])
+        self._keep_letter(
+            event.place, refused.reason, refused.cause, refused.remedy or "", raw, event.ordinal
+        )
+        opts_out = event.name == CONSENT_EVENT and event.properties.get("value") in OPT_OUTS
+        if refused.reason == "id_reuse" and opts_out:
+            for applied in await self._decide([replace(line.arrival, event=replace(event, id=None))]):
+                if applied.verdict != "duplicate":
+                    self._emit(applied)
+
+    def _bury(self, row: DeadRow) -> None:
+        self._keep_letter(row.place, row.reason, row.cause, row.remedy, row.raw, row.ordinal)
+        self.counts["dead"] += 1
+        self._emit(row)
+
+    def _keep_letter(
+        self, place: str, reason: str, cause: str, remedy: str, raw: bytes, ordinal: int
+    ) -> None:
+        vault = self._assembly.database.vault
+        dead_id = vault.fingerprint_bytes("dead", canonical([reason, raw, ordinal])).hex()
+        if self._assembly.database.rows(_DEAD, dead=dead_id):
+            return
+        work = Work(shown_as=place)
+        work.insert(
+            t.dead_letters,
+            dead_id=dead_id,
+            place=place,
+            reason=reason,
+            cause=cause,
+            remedy=remedy,
+            at=micros(self.now or self._assembly.database.clock()),
+            state="dead",
+            sealed=vault.seal_letter(raw),
+        )
+        self._deps.commit([work])

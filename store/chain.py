@@ -1,0 +1,66 @@
+"""The arithmetic of the record's integrity: a hash chain per person, one keyed sum over all.
+
+An entry's hash covers the one before it and every column of its row (personal data as its
+ciphertext), so an edit, a deletion inside, or a re-ordering breaks the chain. What a chain cannot
+show is its own end: `chains` keeps each length and head, and the *root* is a keyed additive
+multiset hash over all (person, length, head) (Clarke et al., "Incremental Multiset Hash
+Functions and Their Application to Memory Integrity Checking", ASIACRYPT 2003): the sum mod 2^256
+of an HMAC of each, sealed by an HMAC of its own. It moves by one subtraction and one addition a
+decision, so it needs no periodic rebuild, and it finds a person who is missing altogether.
+Writers keep their own shard of it; the shards add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from domain.canonical import canonical
+from store.vault import Vault
+
+GENESIS = b"\x00" * 32
+_MODULUS = 1 << 256
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of one person's chain."""
+
+    length: int = 0
+    digest: bytes = GENESIS
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """One writer's share of the sum over all chains' heads."""
+
+    entries: int = 0
+    total: int = 0
+
+    def moved(self, vault: Vault, profile_id: str, old: Head, new: Head) -> Root:
+        """The share after this person's chain went from `old` to `new`."""
+        total = (
+            self.total + weight(vault, profile_id, new) - weight(vault, profile_id, old)
+        )
+        return Root(self.entries + new.length - old.length, total % _MODULUS)
+
+    def mac(self, vault: Vault, shard: str) -> bytes:
+        """The seal that keeps a share from being rewritten without the key."""
+        return vault.ledger_mac(
+            canonical(["root", shard, self.entries, str(self.total)])
+        )
+
+
+def weight(vault: Vault, profile_id: str, head: Head) -> int:
+    """What one person's chain adds to the root; an empty chain adds nothing."""
+    if head.length == 0:
+        return 0
+    mac = vault.ledger_mac(canonical(["head", profile_id, head.length, head.digest]))
+    return int.from_bytes(mac, "big")
+
+
+def entry_hash(previous: bytes, table: str, values: Sequence[Any]) -> bytes:
+    """The hash of one entry; `values` are its row's columns in order, the hash itself left out."""
+    return sha256(previous + canonical([table, *values])).digest()

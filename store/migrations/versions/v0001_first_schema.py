@@ -1,0 +1,399 @@
+"""The first schema."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table('approval_votes',
+    sa.Column('vote_id', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('n', sa.Integer(), nullable=False),
+    sa.Column('hash', sa.LargeBinary(), nullable=False),
+    sa.Column('approval_id', sa.String(), nullable=False),
+    sa.Column('vote', sa.String(), nullable=False),
+    sa.Column('by', sa.String(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('surface', sa.String(), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('vote_id', name=op.f('pk_approval_votes'))
+    )
+    op.create_index(op.f('ix_approval_votes_approval_id'), 'approval_votes', ['approval_id'], unique=False)
+    op.create_index(op.f('ix_approval_votes_profile_id'), 'approval_votes', ['profile_id'], unique=False)
+    op.create_table('approvals',
+    sa.Column('approval_id', sa.String(), nullable=False),
+    sa.Column('decision_id', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('proposal_hash', sa.String(), nullable=False),
+    sa.Column('policy_version', sa.String(), nullable=False),
+    sa.Column('rule', sa.String(), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('role', sa.String(), nullable=False),
+    sa.Column('quorum', sa.Integer(), nullable=False),
+    sa.Column('action', sa.String(), nullable=False),
+    sa.Column('journey', sa.String(), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('requested_at', sa.BigInteger(), nullable=False),
+    sa.Column('expires_at', sa.BigInteger(), nullable=False),
+    sa.Column('decided_at', sa.BigInteger(), nullable=True),
+    sa.Column('decided_by', sa.String(), nullable=True),
+    sa.PrimaryKeyConstraint('approval_id', name=op.f('pk_approvals'))
+    )
+    op.create_index(op.f('ix_approvals_profile_id'), 'approvals', ['profile_id'], unique=False)
+    op.create_index(op.f('ix_approvals_state_expires_at'), 'approvals', ['state', 'expires_at'], unique=False)
+    op.create_table('assignments',
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('journey', sa.String(), nullable=False),
+    sa.Column('arm', sa.String(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('profile_id', 'journey', name=op.f('pk_assignments')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('cases',
+    sa.Column('case_id', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('reason', sa.String(), nullable=False),
+    sa.Column('kind', sa.String(), nullable=False),
+    sa.Column('queue', sa.String(), nullable=True),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('opened_at', sa.BigInteger(), nullable=False),
+    sa.Column('accepted_at', sa.BigInteger(), nullable=True),
+    sa.Column('updated_at', sa.BigInteger(), nullable=False),
+    sa.Column('decision_id', sa.String(), nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('case_id', name=op.f('pk_cases'))
+    )
+    op.create_index('ix_cases_open', 'cases', ['profile_id', 'reason'], unique=True, sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'"))
+    op.create_table('chains',
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('length', sa.Integer(), nullable=False),
+    sa.Column('head', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('profile_id', name=op.f('pk_chains')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('consents',
+    sa.Column('consent_id', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('n', sa.Integer(), nullable=False),
+    sa.Column('hash', sa.LargeBinary(), nullable=False),
+    sa.Column('kind', sa.String(), nullable=False),
+    sa.Column('controller', sa.String(), nullable=False),
+    sa.Column('brand', sa.String(), nullable=True),
+    sa.Column('channel', sa.String(), nullable=True),
+    sa.Column('purpose', sa.String(), nullable=True),
+    sa.Column('topic', sa.String(), nullable=True),
+    sa.Column('contact_point', sa.String(), nullable=True),
+    sa.Column('occurred_at', sa.BigInteger(), nullable=False),
+    sa.Column('received_at', sa.BigInteger(), nullable=False),
+    sa.Column('expires_at', sa.BigInteger(), nullable=True),
+    sa.Column('source', sa.String(), nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('consent_id', name=op.f('pk_consents'))
+    )
+    op.create_index(op.f('ix_consents_contact_point'), 'consents', ['contact_point'], unique=False)
+    op.create_index(op.f('ix_consents_profile_id'), 'consents', ['profile_id'], unique=False)
+    op.create_table('contact_points',
+    sa.Column('ref', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('unreachable_until_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('ref', 'profile_id', name=op.f('pk_contact_points')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('contacts',
+    sa.Column('contact_id', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('contact_point', sa.String(), nullable=True),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('brand', sa.String(), nullable=False),
+    sa.Column('channel', sa.String(), nullable=False),
+    sa.Column('purpose', sa.String(), nullable=False),
+    sa.Column('topic', sa.String(), nullable=True),
+    sa.Column('journey', sa.String(), nullable=True),
+    sa.Column('team', sa.String(), nullable=True),
+    sa.Column('action', sa.String(), nullable=False),
+    sa.Column('decision_id', sa.String(), nullable=True),
+    sa.Column('counted', sa.Integer(), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.PrimaryKeyConstraint('contact_id', name=op.f('pk_contacts'))
+    )
+    op.create_index(op.f('ix_contacts_contact_point_at'), 'contacts', ['contact_point', 'at'], unique=False)
+    op.create_index(op.f('ix_contacts_decision_id'), 'contacts', ['decision_id'], unique=False)
+    op.create_index(op.f('ix_contacts_profile_id_at'), 'contacts', ['profile_id', 'at'], unique=False)
+    op.create_table('counters',
+    sa.Column('key', sa.String(), nullable=False),
+    sa.Column('amount', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('key', name=op.f('pk_counters')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('data_keys',
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('retention', sa.String(), nullable=False),
+    sa.Column('wrapped', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('profile_id', 'retention', name=op.f('pk_data_keys')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('dead_letters',
+    sa.Column('dead_id', sa.String(), nullable=False),
+    sa.Column('place', sa.Text(), nullable=False),
+    sa.Column('reason', sa.String(), nullable=False),
+    sa.Column('cause', sa.Text(), nullable=False),
+    sa.Column('remedy', sa.Text(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('dead_id', name=op.f('pk_dead_letters'))
+    )
+    op.create_table('decisions',
+    sa.Column('decision_id', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('n', sa.Integer(), nullable=False),
+    sa.Column('hash', sa.LargeBinary(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('recorded_at', sa.BigInteger(), nullable=False),
+    sa.Column('event_key', sa.LargeBinary(), nullable=False),
+    sa.Column('event', sa.String(), nullable=False),
+    sa.Column('pass_kind', sa.String(), nullable=False),
+    sa.Column('pass_n', sa.Integer(), nullable=False),
+    sa.Column('parent_id', sa.String(), nullable=True),
+    sa.Column('journey', sa.String(), nullable=True),
+    sa.Column('action', sa.String(), nullable=False),
+    sa.Column('tool', sa.String(), nullable=True),
+    sa.Column('channel', sa.String(), nullable=True),
+    sa.Column('verdict', sa.String(), nullable=False),
+    sa.Column('held_for', sa.String(), nullable=True),
+    sa.Column('code', sa.String(), nullable=True),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('rule', sa.String(), nullable=True),
+    sa.Column('mind', sa.String(), nullable=False),
+    sa.Column('next_eligible_at', sa.BigInteger(), nullable=True),
+    sa.Column('workspace_version', sa.String(), nullable=False),
+    sa.Column('policy_version', sa.String(), nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('decision_id', name=op.f('pk_decisions'))
+    )
+    op.create_index(op.f('ix_decisions_event_key'), 'decisions', ['event_key'], unique=False)
+    op.create_index(op.f('ix_decisions_profile_id_n'), 'decisions', ['profile_id', 'n'], unique=False)
+    op.create_table('events',
+    sa.Column('event_key', sa.LargeBinary(), nullable=False),
+    sa.Column('content', sa.LargeBinary(), nullable=False),
+    sa.Column('decision_id', sa.String(), nullable=True),
+    sa.Column('profile_id', sa.String(), nullable=True),
+    sa.Column('received_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('event_key', name=op.f('pk_events')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('grants',
+    sa.Column('grant_id', sa.String(), nullable=False),
+    sa.Column('offer', sa.String(), nullable=False),
+    sa.Column('brand', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('decision_id', sa.String(), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('grant_id', name=op.f('pk_grants'))
+    )
+    op.create_index(op.f('ix_grants_profile_id'), 'grants', ['profile_id'], unique=False)
+    op.create_table('identifiers',
+    sa.Column('ref', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('ns', sa.String(), nullable=False),
+    sa.Column('first_seen_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('ref', name=op.f('pk_identifiers')),
+    sqlite_with_rowid=False
+    )
+    op.create_index(op.f('ix_identifiers_profile_id'), 'identifiers', ['profile_id'], unique=False)
+    op.create_table('instances',
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('journey', sa.String(), nullable=False),
+    sa.Column('key', sa.String(), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('entered_at', sa.BigInteger(), nullable=False),
+    sa.Column('ends_at', sa.BigInteger(), nullable=False),
+    sa.Column('journey_version', sa.String(), nullable=False),
+    sa.PrimaryKeyConstraint('profile_id', 'journey', 'key', name=op.f('pk_instances')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('kill_switches',
+    sa.Column('switch_id', sa.String(), nullable=False),
+    sa.Column('scope', sa.String(), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('on_at', sa.BigInteger(), nullable=False),
+    sa.Column('on_by', sa.String(), nullable=False),
+    sa.Column('off_at', sa.BigInteger(), nullable=True),
+    sa.Column('off_by', sa.String(), nullable=True),
+    sa.PrimaryKeyConstraint('switch_id', name=op.f('pk_kill_switches'))
+    )
+    op.create_table('ledger_roots',
+    sa.Column('shard', sa.String(), nullable=False),
+    sa.Column('entries', sa.BigInteger(), nullable=False),
+    sa.Column('total', sa.LargeBinary(), nullable=False),
+    sa.Column('mac', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('shard', name=op.f('pk_ledger_roots'))
+    )
+    op.create_table('meta',
+    sa.Column('key', sa.String(), nullable=False),
+    sa.Column('value', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('key', name=op.f('pk_meta')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('outbox',
+    sa.Column('outbox_id', sa.String(), nullable=False),
+    sa.Column('decision_id', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('permit_id', sa.String(), nullable=False),
+    sa.Column('step', sa.Integer(), nullable=False),
+    sa.Column('tool', sa.String(), nullable=False),
+    sa.Column('channel', sa.String(), nullable=True),
+    sa.Column('journey', sa.String(), nullable=False),
+    sa.Column('team', sa.String(), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('owner', sa.String(), nullable=False),
+    sa.Column('lease_until_at', sa.BigInteger(), nullable=False),
+    sa.Column('not_after_at', sa.BigInteger(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('updated_at', sa.BigInteger(), nullable=False),
+    sa.Column('detail', sa.Text(), nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('outbox_id', name=op.f('pk_outbox'))
+    )
+    op.create_index(op.f('ix_outbox_decision_id'), 'outbox', ['decision_id'], unique=False)
+    op.create_index('ix_outbox_open', 'outbox', ['state'], unique=False, sqlite_where=sa.text("state IN ('intended', 'sending', 'unknown')"), postgresql_where=sa.text("state IN ('intended', 'sending', 'unknown')"))
+    op.create_index(op.f('ix_outbox_profile_id'), 'outbox', ['profile_id'], unique=False)
+    op.create_table('outcomes',
+    sa.Column('outcome_id', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('n', sa.Integer(), nullable=False),
+    sa.Column('hash', sa.LargeBinary(), nullable=False),
+    sa.Column('outbox_id', sa.String(), nullable=False),
+    sa.Column('decision_id', sa.String(), nullable=False),
+    sa.Column('step', sa.Integer(), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('code', sa.String(), nullable=True),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('detail', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('outcome_id', name=op.f('pk_outcomes'))
+    )
+    op.create_index(op.f('ix_outcomes_decision_id'), 'outcomes', ['decision_id'], unique=False)
+    op.create_index(op.f('ix_outcomes_profile_id'), 'outcomes', ['profile_id'], unique=False)
+    op.create_table('permits',
+    sa.Column('permit_id', sa.String(), nullable=False),
+    sa.Column('decision_id', sa.String(), nullable=False),
+    sa.Column('proposal_hash', sa.String(), nullable=False),
+    sa.Column('policy_version', sa.String(), nullable=False),
+    sa.Column('not_after_at', sa.BigInteger(), nullable=False),
+    sa.Column('spent_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('permit_id', name=op.f('pk_permits')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('profiles',
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('root_id', sa.String(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('updated_at', sa.BigInteger(), nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=True),
+    sa.PrimaryKeyConstraint('profile_id', name=op.f('pk_profiles'))
+    )
+    op.create_index(op.f('ix_profiles_root_id'), 'profiles', ['root_id'], unique=False)
+    op.create_table('revisions',
+    sa.Column('key', sa.String(), nullable=False),
+    sa.Column('revision', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('key', name=op.f('pk_revisions')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('suppressions',
+    sa.Column('suppression_id', sa.String(), nullable=False),
+    sa.Column('target', sa.String(), nullable=False),
+    sa.Column('ref', sa.String(), nullable=False),
+    sa.Column('brand', sa.String(), nullable=True),
+    sa.Column('channels', sa.Text(), nullable=True),
+    sa.Column('blocks', sa.String(), nullable=False),
+    sa.Column('reason', sa.String(), nullable=False),
+    sa.Column('shown_to', sa.Text(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('expires_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('suppression_id', name=op.f('pk_suppressions'))
+    )
+    op.create_index(op.f('ix_suppressions_ref'), 'suppressions', ['ref'], unique=False)
+    op.create_table('timers',
+    sa.Column('timer_id', sa.String(), nullable=False),
+    sa.Column('due_at', sa.BigInteger(), nullable=False),
+    sa.Column('kind', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('decision_id', sa.String(), nullable=False),
+    sa.Column('purpose', sa.String(), nullable=True),
+    sa.Column('channel', sa.String(), nullable=True),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('expires_at', sa.BigInteger(), nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('timer_id', name=op.f('pk_timers'))
+    )
+    op.create_index(op.f('ix_timers_decision_id'), 'timers', ['decision_id'], unique=False)
+    op.create_index('ix_timers_pending', 'timers', ['due_at', 'timer_id'], unique=False, sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'"))
+    op.create_index(op.f('ix_timers_profile_id'), 'timers', ['profile_id'], unique=False)
+    op.create_table('workspaces',
+    sa.Column('version', sa.String(), nullable=False),
+    sa.Column('content', sa.LargeBinary(), nullable=False),
+    sa.Column('first_used_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('version', name=op.f('pk_workspaces'))
+    )
+
+
+def downgrade() -> None:
+    op.drop_table('workspaces')
+    op.drop_index(op.f('ix_timers_profile_id'), table_name='timers')
+    op.drop_index('ix_timers_pending', table_name='timers', sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'"))
+    op.drop_index(op.f('ix_timers_decision_id'), table_name='timers')
+    op.drop_table('timers')
+    op.drop_index(op.f('ix_suppressions_ref'), table_name='suppressions')
+    op.drop_table('suppressions')
+    op.drop_table('revisions')
+    op.drop_index(op.f('ix_profiles_root_id'), table_name='profiles')
+    op.drop_table('profiles')
+    op.drop_table('permits')
+    op.drop_index(op.f('ix_outcomes_profile_id'), table_name='outcomes')
+    op.drop_index(op.f('ix_outcomes_decision_id'), table_name='outcomes')
+    op.drop_table('outcomes')
+    op.drop_index(op.f('ix_outbox_profile_id'), table_name='outbox')
+    op.drop_index('ix_outbox_open', table_name='outbox', sqlite_where=sa.text("state IN ('intended', 'sending', 'unknown')"), postgresql_where=sa.text("state IN ('intended', 'sending', 'unknown')"))
+    op.drop_index(op.f('ix_outbox_decision_id'), table_name='outbox')
+    op.drop_table('outbox')
+    op.drop_table('meta')
+    op.drop_table('ledger_roots')
+    op.drop_table('kill_switches')
+    op.drop_table('instances')
+    op.drop_index(op.f('ix_identifiers_profile_id'), table_name='identifiers')
+    op.drop_table('identifiers')
+    op.drop_index(op.f('ix_grants_profile_id'), table_name='grants')
+    op.drop_table('grants')
+    op.drop_table('events')
+    op.drop_index(op.f('ix_decisions_profile_id_n'), table_name='decisions')
+    op.drop_index(op.f('ix_decisions_event_key'), table_name='decisions')
+    op.drop_table('decisions')
+    op.drop_table('dead_letters')
+    op.drop_table('data_keys')
+    op.drop_table('counters')
+    op.drop_index(op.f('ix_contacts_profile_id_at'), table_name='contacts')
+    op.drop_index(op.f('ix_contacts_decision_id'), table_name='contacts')
+    op.drop_index(op.f('ix_contacts_contact_point_at'), table_name='contacts')
+    op.drop_table('contacts')
+    op.drop_table('contact_points')
+    op.drop_index(op.f('ix_consents_profile_id'), table_name='consents')
+    op.drop_index(op.f('ix_consents_contact_point'), table_name='consents')
+    op.drop_table('consents')
+    op.drop_table('chains')
+    op.drop_index('ix_cases_open', table_name='cases', sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'"))
+    op.drop_table('cases')
+    op.drop_table('assignments')
+    op.drop_index(op.f('ix_approvals_state_expires_at'), table_name='approvals')
+    op.drop_index(op.f('ix_approvals_profile_id'), table_name='approvals')
+    op.drop_table('approvals')
+    op.drop_index(op.f('ix_approval_votes_profile_id'), table_name='approval_votes')
+    op.drop_index(op.f('ix_approval_votes_approval_id'), table_name='approval_votes')
+    op.drop_table('approval_votes')

@@ -1,0 +1,92 @@
+"""SQLAlchemy Core constructs, compiled once to text and handed to the driver.
+
+Executing Core through its own connection costs 1.3 to 2.7 times the raw driver; compiling once
+keeps one portable definition of every statement and pays for it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Dialect, Insert, Select, Table, Update, insert
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ClauseElement
+
+DialectName = Literal["sqlite"]
+
+_DIALECTS: dict[DialectName, Dialect] = {"sqlite": sqlite.dialect(paramstyle="qmark")}
+
+
+class Statement:
+    """One SQL statement with named parameters, some of which may be lists (for `IN`).
+
+    List parameters are padded to a power of two with their last value, so that few texts are
+    ever compiled and the driver's own statement cache keeps hitting.
+    """
+
+    def __init__(self, clause: ClauseElement) -> None:
+        self._clause = clause
+        self._texts: dict[tuple[Any, ...], _Compiled] = {}
+
+    def on(self, dialect: DialectName, parameters: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
+        """The text and positional values for these parameters."""
+        lists = {k: _padded(v) for k, v in parameters.items() if isinstance(v, (list, tuple))}
+        shape = (dialect, *((k, len(v)) for k, v in lists.items()))
+        compiled = self._texts.get(shape)
+        if compiled is None:
+            compiled = self._texts[shape] = self._compile(dialect, lists)
+        values: dict[str, Any] = {**compiled.constants, **parameters}
+        for name, items in lists.items():
+            for index, item in enumerate(items, 1):
+                values[f"{name}_{index}"] = item
+        return compiled.text, [values[name] for name in compiled.order]
+
+    def _compile(self, dialect: DialectName, lists: Mapping[str, Sequence[Any]]) -> _Compiled:
+        compiled = self._clause.compile(dialect=_DIALECTS[dialect])
+        assert isinstance(compiled, SQLCompiler)
+        named = {name: lists.get(name) for name in compiled.binds if compiled.binds[name].required}
+        state = compiled.construct_expanded_state({**named, **lists})
+        constants = {name: v for name, v in state.parameters.items() if v is not None}
+        return _Compiled(state.statement, tuple(state.positiontup or ()), constants)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A statement's text, the order of its parameters, and those it brings along itself."""
+
+    text: str
+    order: tuple[str, ...]
+    constants: Mapping[str, Any]
+
+
+class Insertion:
+    """`INSERT` of whole rows into one table, columns in the table's own order."""
+
+    def __init__(self, table: Table) -> None:
+        self.columns = tuple(column.name for column in table.columns)
+        self._clause: Insert = insert(table)
+        self._texts: dict[DialectName, str] = {}
+
+    def on(self, dialect: DialectName) -> str:
+        """The text; its parameters are the table's columns in order."""
+        text = self._texts.get(dialect)
+        if text is None:
+            compiled = self._clause.compile(
+                dialect=_DIALECTS[dialect], column_keys=list(self.columns)
+            )
+            text = self._texts[dialect] = str(compiled)
+        return text
+
+
+def _padded(values: Sequence[Any]) -> Sequence[Any]:
+    if not values:
+        return [None]  # matches nothing: `x IN (NULL)` is never true
+    size = 1 << (len(values) - 1).bit_length()
+    return [*values, *[values[-1]] * (size - len(values))]
+
+
+Query = Select[Any]
+Change = Update | Insert

@@ -1,0 +1,443 @@
+"""Every table that is kept, in one place.
+
+Columns hold no personal data in the clear: what a person could be recognised by is in `sealed`
+(AES-GCM under a key of that profile fragment and retention class) or is a keyed fingerprint
+(`ref`, `event_key`). Instants are microseconds since 1970 UTC and end in `_at`. A table with
+`profile_id, n, hash` is *chained*: its rows are entries of the person's hash chain.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+CHAINED = ("decisions", "outcomes", "consents", "approval_votes")
+"""Tables whose rows are entries of the person's chain; their order here is not significant."""
+
+_AT = BigInteger
+
+
+def _chain() -> tuple[Column[str], Column[int], Column[bytes]]:
+    return (
+        Column("profile_id", String, nullable=False),
+        Column("n", Integer, nullable=False),
+        Column("hash", LargeBinary, nullable=False),
+    )
+
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("event_key", LargeBinary, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("decision_id", String),
+    Column("profile_id", String),
+    Column("received_at", _AT, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("profile_id", String, primary_key=True),
+    Column("root_id", String, nullable=False),
+    Column("created_at", _AT, nullable=False),
+    Column("updated_at", _AT, nullable=False),
+    Column("sealed", LargeBinary),
+    Index(None, "root_id"),
+)
+
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("profile_id", String, nullable=False),
+    Column("retention", String, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("profile_id", "retention"),
+    sqlite_with_rowid=False,
+)
+
+identifiers = Table(
+    "identifiers",
+    metadata,
+    Column("ref", String, primary_key=True),
+    Column("profile_id", String, nullable=False),
+    Column("ns", String, nullable=False),
+    Column("first_seen_at", _AT, nullable=False),
+    Index(None, "profile_id"),
+    sqlite_with_rowid=False,
+)
+
+contact_points = Table(
+    "contact_points",
+    metadata,
+    Column("ref", String, nullable=False),
+    Column("profile_id", String, nullable=False),
+    Column("unreachable_until_at", _AT),
+    PrimaryKeyConstraint("ref", "profile_id"),
+    sqlite_with_rowid=False,
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("consent_id", String, primary_key=True),
+    *_chain(),
+    Column("kind", String, nullable=False),
+    Column("controller", String, nullable=False),
+    Column("brand", String),
+    Column("channel", String),
+    Column("purpose", String),
+    Column("topic", String),
+    Column("contact_point", String),
+    Column("occurred_at", _AT, nullable=False),
+    Column("received_at", _AT, nullable=False),
+    Column("expires_at", _AT),
+    Column("source", String, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "profile_id"),
+    Index(None, "contact_point"),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("suppression_id", String, primary_key=True),
+    Column("target", String, nullable=False),
+    Column("ref", String, nullable=False),
+    Column("brand", String),
+    Column("channels", Text),
+    Column("blocks", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("shown_to", Text, nullable=False),
+    Column("created_at", _AT, nullable=False),
+    Column("expires_at", _AT),
+    Index(None, "ref"),
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("contact_id", String, primary_key=True),
+    Column("profile_id", String, nullable=False),
+    Column("contact_point", String),
+    Column("at", _AT, nullable=False),
+    Column("brand", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("topic", String),
+    Column("journey", String),
+    Column("team", String),
+    Column("action", String, nullable=False),
+    Column("decision_id", String),
+    Column("counted", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Index(None, "profile_id", "at"),
+    Index(None, "contact_point", "at"),
+    Index(None, "decision_id"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", String, primary_key=True),
+    *_chain(),
+    Column("at", _AT, nullable=False),
+    Column("recorded_at", _AT, nullable=False),
+    Column("event_key", LargeBinary, nullable=False),
+    Column("event", String, nullable=False),
+    Column("pass_kind", String, nullable=False),
+    Column("pass_n", Integer, nullable=False),
+    Column("parent_id", String),
+    Column("journey", String),
+    Column("action", String, nullable=False),
+    Column("tool", String),
+    Column("channel", String),
+    Column("verdict", String, nullable=False),
+    Column("held_for", String),
+    Column("code", String),
+    Column("reason", Text, nullable=False),
+    Column("rule", String),
+    Column("mind", String, nullable=False),
+    Column("next_eligible_at", _AT),
+    Column("workspace_version", String, nullable=False),
+    Column("policy_version", String, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "profile_id", "n"),
+    Index(None, "event_key"),
+)
+
+permits = Table(
+    "permits",
+    metadata,
+    Column("permit_id", String, primary_key=True),
+    Column("decision_id", String, nullable=False),
+    Column("proposal_hash", String, nullable=False),
+    Column("policy_version", String, nullable=False),
+    Column("not_after_at", _AT, nullable=False),
+    Column("spent_at", _AT),
+    sqlite_with_rowid=False,
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("outbox_id", String, primary_key=True),
+    Column("decision_id", String, nullable=False),
+    Column("profile_id", String, nullable=False),
+    Column("permit_id", String, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("tool", String, nullable=False),
+    Column("channel", String),
+    Column("journey", String, nullable=False),
+    Column("team", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("lease_until_at", _AT, nullable=False),
+    Column("not_after_at", _AT, nullable=False),
+    Column("created_at", _AT, nullable=False),
+    Column("updated_at", _AT, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "decision_id"),
+    Index(None, "profile_id"),
+)
+Index(
+    "ix_outbox_open",
+    outbox.c.state,
+    sqlite_where=outbox.c.state.in_(("intended", "sending", "unknown")),
+    postgresql_where=outbox.c.state.in_(("intended", "sending", "unknown")),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("outcome_id", String, primary_key=True),
+    *_chain(),
+    Column("outbox_id", String, nullable=False),
+    Column("decision_id", String, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Column("code", String),
+    Column("at", _AT, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index(None, "decision_id"),
+    Index(None, "profile_id"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("approval_id", String, primary_key=True),
+    Column("decision_id", String, nullable=False),
+    Column("profile_id", String, nullable=False),
+    Column("proposal_hash", String, nullable=False),
+    Column("policy_version", String, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("role", String, nullable=False),
+    Column("quorum", Integer, nullable=False),
+    Column("action", String, nullable=False),
+    Column("journey", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("requested_at", _AT, nullable=False),
+    Column("expires_at", _AT, nullable=False),
+    Column("decided_at", _AT),
+    Column("decided_by", String),
+    Index(None, "profile_id"),
+    Index(None, "state", "expires_at"),
+)
+
+approval_votes = Table(
+    "approval_votes",
+    metadata,
+    Column("vote_id", String, primary_key=True),
+    *_chain(),
+    Column("approval_id", String, nullable=False),
+    Column("vote", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("at", _AT, nullable=False),
+    Column("surface", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index(None, "approval_id"),
+    Index(None, "profile_id"),
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    Column("timer_id", String, primary_key=True),
+    Column("due_at", _AT, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("profile_id", String, nullable=False),
+    Column("decision_id", String, nullable=False),
+    Column("purpose", String),
+    Column("channel", String),
+    Column("state", String, nullable=False),
+    Column("expires_at", _AT, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "profile_id"),
+    Index(None, "decision_id"),
+)
+Index(
+    "ix_timers_pending",
+    timers.c.due_at,
+    timers.c.timer_id,
+    sqlite_where=timers.c.state == "pending",
+    postgresql_where=timers.c.state == "pending",
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("profile_id", String, nullable=False),
+    Column("journey", String, nullable=False),
+    Column("key", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("entered_at", _AT, nullable=False),
+    Column("ends_at", _AT, nullable=False),
+    Column("journey_version", String, nullable=False),
+    PrimaryKeyConstraint("profile_id", "journey", "key"),
+    sqlite_with_rowid=False,
+)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("profile_id", String, nullable=False),
+    Column("journey", String, nullable=False),
+    Column("arm", String, nullable=False),
+    Column("at", _AT, nullable=False),
+    PrimaryKeyConstraint("profile_id", "journey"),
+    sqlite_with_rowid=False,
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("grant_id", String, primary_key=True),
+    Column("offer", String, nullable=False),
+    Column("brand", String, nullable=False),
+    Column("profile_id", String, nullable=False),
+    Column("decision_id", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("at", _AT, nullable=False),
+    Index(None, "profile_id"),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("case_id", String, primary_key=True),
+    Column("profile_id", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("queue", String),
+    Column("state", String, nullable=False),
+    Column("opened_at", _AT, nullable=False),
+    Column("accepted_at", _AT),
+    Column("updated_at", _AT, nullable=False),
+    Column("decision_id", String, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+Index(
+    "ix_cases_open",
+    cases.c.profile_id,
+    cases.c.reason,
+    unique=True,
+    sqlite_where=cases.c.state == "open",
+    postgresql_where=cases.c.state == "open",
+)
+
+kill_switches = Table(
+    "kill_switches",
+    metadata,
+    Column("switch_id", String, primary_key=True),
+    Column("scope", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("on_at", _AT, nullable=False),
+    Column("on_by", String, nullable=False),
+    Column("off_at", _AT),
+    Column("off_by", String),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("dead_id", String, primary_key=True),
+    Column("place", Text, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("remedy", Text, nullable=False),
+    Column("at", _AT, nullable=False),
+    Column("state", String, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("version", String, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("first_used_at", _AT, nullable=False),
+)
+
+chains = Table(
+    "chains",
+    metadata,
+    Column("profile_id", String, primary_key=True),
+    Column("length", Integer, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+ledger_roots = Table(
+    "ledger_roots",
+    metadata,
+    Column("shard", String, primary_key=True),
+    Column("entries", BigInteger, nullable=False),
+    Column("total", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)

@@ -1,0 +1,205 @@
+"""Keys, sealing and fingerprints: what makes kept data unreadable without the key, and erasable.
+
+One key-encryption key (from `SAFECONDUCT_KEY` or a 0600 file beside the store) wraps a random
+data key per profile fragment and retention class. Destroying a wrapped key makes everything
+sealed under it unreadable. Fingerprints are HMAC-SHA-256 under keys derived from the
+key-encryption key (HKDF, RFC 5869), because a plain hash of a phone number is brute-forced in
+minutes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from domain.context import Retention
+from domain.errors import StoreError
+
+KEY_BYTES = 32
+KEY_VARIABLE = "SAFECONDUCT_KEY"
+_NONCE_BYTES = 12
+_CIPHERS_MAX = 50_000
+
+KeyId = tuple[str, Retention]
+
+
+def load_key(beside: Path | None) -> bytes:
+    """The key-encryption key: `SAFECONDUCT_KEY` (base64 of 32 bytes), else `<store>.key`.
+
+    The file is made at first use with mode 0600. `beside` is the store's path, or None for a
+    store in memory, whose key lives as long as it does.
+    """
+    given = os.environ.get(KEY_VARIABLE)
+    if given:
+        return _decode(given, place=f"environment variable `{KEY_VARIABLE}`")
+    if beside is None:
+        return os.urandom(KEY_BYTES)
+    path = beside.with_name(beside.name + ".key")
+    try:
+        return _decode(path.read_text(encoding="ascii"), place=str(path))
+    except UnicodeDecodeError as error:
+        raise _bad_key(str(path)) from error
+    except FileNotFoundError:
+        if beside.exists() and beside.stat().st_size > 0:
+            raise StoreError(
+                "the store's key is missing, and without it nothing in the store can be read",
+                place=str(path),
+                remedy=f"put the key file back, or set `{KEY_VARIABLE}`",
+            ) from None
+    except OSError as error:
+        raise StoreError(
+            f"the key cannot be read: {error.strerror}", place=str(path)
+        ) from error
+    return _make_key(path)
+
+
+def _make_key(path: Path) -> bytes:
+    key = os.urandom(KEY_BYTES)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _decode(path.read_text(encoding="ascii"), place=str(path))
+    except OSError as error:
+        raise StoreError(
+            f"the key cannot be written: {error.strerror}",
+            place=str(path),
+            remedy="name a store in a folder that you may write to, with `--store`",
+        ) from error
+    with os.fdopen(handle, "wb") as file:
+        file.write(base64.b64encode(key) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return key
+
+
+def _decode(text: str, *, place: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _bad_key(place) from error
+    if len(key) != KEY_BYTES:
+        raise _bad_key(place)
+    return key
+
+
+def _bad_key(place: str) -> StoreError:
+    return StoreError(
+        f"the key is not base64 of {KEY_BYTES} bytes",
+        place=place,
+        remedy="make one with `openssl rand -base64 32`, or restore the one this store began with",
+    )
+
+
+class Vault:
+    """Seals, opens and fingerprints; holds the unwrapped data keys of recent fragments."""
+
+    def __init__(self, key: bytes) -> None:
+        self._wrapper = AESGCM(_derive(key, b"wrap"))
+        self._letters = AESGCM(_derive(key, b"dead letters"))
+        self._fingerprints = _derive(key, b"fingerprints")
+        self._ledger = _derive(key, b"ledger")
+        self._ciphers: OrderedDict[KeyId, AESGCM] = OrderedDict()
+        self.check = hmac.digest(_derive(key, b"check"), b"safeconduct", "sha256").hex()
+
+    def __repr__(self) -> str:
+        return "Vault()"
+
+    def fingerprint(self, kind: str, *parts: str) -> str:
+        """32 hex digits that stand for a value and, without the key, tell nothing about it."""
+        message = "\x1f".join((kind, *parts)).encode("utf-8", "surrogatepass")
+        return hmac.digest(self._fingerprints, message, "sha256")[:16].hex()
+
+    def fingerprint_bytes(self, kind: str, data: bytes) -> bytes:
+        """16 bytes that stand for `data`."""
+        return hmac.digest(
+            self._fingerprints, kind.encode() + b"\x1f" + data, "sha256"
+        )[:16]
+
+    def ledger_mac(self, data: bytes) -> bytes:
+        """32 bytes that only the holder of the key can make for `data`."""
+        return hmac.digest(self._ledger, data, "sha256")
+
+    def new_key(self, profile_id: str, retention: Retention) -> bytes:
+        """A fresh data key, wrapped for keeping; from now on this fragment can be sealed."""
+        data_key = AESGCM.generate_key(bit_length=256)
+        self._remember((profile_id, retention), AESGCM(data_key))
+        return _seal(self._wrapper, data_key, _label(profile_id, retention))
+
+    def unwrap(self, profile_id: str, retention: Retention, wrapped: bytes) -> None:
+        """Make a kept data key usable."""
+        if (profile_id, retention) in self._ciphers:
+            self._ciphers.move_to_end((profile_id, retention))
+            return
+        data_key = _open(self._wrapper, wrapped, _label(profile_id, retention))
+        self._remember((profile_id, retention), AESGCM(data_key))
+
+    def knows(self, profile_id: str, retention: Retention) -> bool:
+        """Whether this fragment's key is at hand (made or unwrapped)."""
+        return (profile_id, retention) in self._ciphers
+
+    def forget(self, profile_id: str, retention: Retention) -> None:
+        """Drop an unwrapped data key, so that nothing here can open what was sealed under it."""
+        self._ciphers.pop((profile_id, retention), None)
+
+    def seal(
+        self, profile_id: str, retention: Retention, table: str, data: bytes
+    ) -> bytes:
+        """Encrypt for one fragment, class and table; the ciphertext cannot be moved elsewhere."""
+        return _seal(
+            self._ciphers[(profile_id, retention)], data, _label(profile_id, table)
+        )
+
+    def open(
+        self, profile_id: str, retention: Retention, table: str, sealed: bytes
+    ) -> bytes:
+        """Decrypt what `seal` made; raises `StoreError` where it was altered or moved."""
+        return _open(
+            self._ciphers[(profile_id, retention)], sealed, _label(profile_id, table)
+        )
+
+    def seal_letter(self, data: bytes) -> bytes:
+        """Encrypt a dead letter, which belongs to no person yet."""
+        return _seal(self._letters, data, b"dead")
+
+    def open_letter(self, sealed: bytes) -> bytes:
+        """Decrypt what `seal_letter` made."""
+        return _open(self._letters, sealed, b"dead")
+
+    def _remember(self, key_id: KeyId, cipher: AESGCM) -> None:
+        self._ciphers[key_id] = cipher
+        if len(self._ciphers) > _CIPHERS_MAX:
+            self._ciphers.popitem(last=False)
+
+
+def _derive(key: bytes, purpose: bytes) -> bytes:
+    return HKDF(
+        SHA256(), KEY_BYTES, salt=None, info=b"safeconduct/1/" + purpose
+    ).derive(key)
+
+
+def _label(*parts: str) -> bytes:
+    return "\x1f".join(parts).encode()
+
+
+def _seal(cipher: AESGCM, data: bytes, label: bytes) -> bytes:
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + cipher.encrypt(nonce, data, label)
+
+
+def _open(cipher: AESGCM, sealed: bytes, label: bytes) -> bytes:
+    try:
+        return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], label)
+    except (InvalidTag, ValueError) as error:
+        raise StoreError(
+            "a sealed value does not open: it was altered, or the key is another one",
+            remedy="check the key file, then run `safeconduct ledger verify`",
+        ) from error

@@ -1,0 +1,1 @@
+"""What did we do, and why? The ledger, its reading, and its words."""

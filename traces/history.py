@@ -1,0 +1,198 @@
+"""Reads decisions back out of the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from domain.decision import Decision
+from domain.errors import UsageError
+from store import tables as t
+from store.database import Database
+from store.instants import instant
+from store.statements import Statement
+
+_COLUMNS = (
+    t.decisions.c.decision_id,
+    t.decisions.c.profile_id,
+    t.decisions.c.at,
+    t.decisions.c.event,
+    t.decisions.c.journey,
+    t.decisions.c.action,
+    t.decisions.c.tool,
+    t.decisions.c.channel,
+    t.decisions.c.verdict,
+    t.decisions.c.held_for,
+    t.decisions.c.code,
+    t.decisions.c.reason,
+    t.decisions.c.rule,
+    t.decisions.c.mind,
+    t.decisions.c.next_eligible_at,
+    t.decisions.c.pass_kind,
+    t.decisions.c.parent_id,
+    t.decisions.c.workspace_version,
+    t.decisions.c.policy_version,
+    t.decisions.c.event_key,
+    t.decisions.c.pass_n,
+    t.decisions.c.sealed,
+    t.data_keys.c.wrapped,
+)
+_KEYED = (t.data_keys.c.profile_id == t.decisions.c.profile_id) & (
+    t.data_keys.c.retention == "erasable"
+)
+_FROM = t.decisions.outerjoin(t.data_keys, _KEYED)
+_BY_ID = Statement(
+    select(*_COLUMNS)
+    .select_from(_FROM)
+    .where(t.decisions.c.decision_id.in_(bindparam("ids", expanding=True)))
+)
+_LATEST = Statement(
+    select(*_COLUMNS)
+    .select_from(_FROM)
+    .order_by(t.decisions.c.decision_id.desc())
+    .limit(bindparam("most"))
+)
+_OF_PEOPLE = Statement(
+    select(*_COLUMNS)
+    .select_from(_FROM)
+    .where(t.decisions.c.profile_id.in_(bindparam("people", expanding=True)))
+    .order_by(t.decisions.c.decision_id.desc())
+    .limit(bindparam("most"))
+)
+_MEMBERS = Statement(
+    select(t.profiles.c.profile_id).where(
+        t.profiles.c.root_id.in_(
+            select(t.profiles.c.root_id).where(t.profiles.c.profile_id == bindparam("person"))
+        )
+    )
+)
+_OUTCOMES = Statement(
+    select(t.outcomes.c.step, t.outcomes.c.state, t.outcomes.c.code, t.outcomes.c.detail,
+           t.outcomes.c.at)
+    .where(t.outcomes.c.decision_id == bindparam("decision"))
+    .order_by(t.outcomes.c.n)
+)
+_STEPS = Statement(
+    select(t.outbox.c.step, t.outbox.c.tool, t.outbox.c.channel, t.outbox.c.state)
+    .where(t.outbox.c.decision_id == bindparam("decision"))
+    .order_by(t.outbox.c.step)
+)
+_CHILDREN = Statement(
+    select(t.decisions.c.decision_id, t.decisions.c.pass_kind, t.decisions.c.verdict)
+    .where(t.decisions.c.parent_id == bindparam("decision"))
+    .order_by(t.decisions.c.decision_id)
+)
+
+
+class Kept:
+    """One decision's row. `record()` opens its sealed part."""
+
+    def __init__(self, database: Database, row: tuple[Any, ...]) -> None:
+        self._database = database
+        self._row = row
+
+    @property
+    def decision_id(self) -> str:
+        """The decision's name."""
+        return str(self._row[0])
+
+    @property
+    def profile_id(self) -> str:
+        """The fragment in whose chain and under whose key the row stands."""
+        return str(self._row[1])
+
+    @property
+    def event_key(self) -> bytes:
+        """The event's keyed fingerprint."""
+        return bytes(self._row[19])
+
+    @property
+    def pass_n(self) -> int:
+        """Which pass over the event this was; 0 is the first."""
+        return int(self._row[20])
+
+    @property
+    def erased(self) -> bool:
+        """Whether the key that opens the sealed part was destroyed."""
+        return self._row[22] is None
+
+    def record(self) -> bytes | None:
+        """The sealed part's bytes, or None where the person was erased."""
+        if self.erased:
+            return None
+        vault = self._database.vault
+        vault.unwrap(self.profile_id, "erasable", self._row[22])
+        return vault.open(self.profile_id, "erasable", "decisions", self._row[21])
+
+    def decision(self, event_id: str = "") -> Decision:
+        """The row's plain columns."""
+        row = self._row
+        return Decision(
+            decision_id=row[0],
+            event_id=event_id,
+            profile_id=row[1],
+            at=instant(row[2]),
+            event=row[3],
+            journey=row[4],
+            action=row[5],
+            tool=row[6],
+            channel=row[7],
+            verdict=row[8],
+            held_for=row[9],
+            code=row[10],
+            reason=row[11],
+            rule=row[12],
+            mind=row[13],
+            next_eligible_at=instant(row[14]),
+            asked=row[15],
+            parent_id=row[16],
+            workspace_version=row[17],
+            policy_version=row[18],
+        )
+
+
+class History:
+    """The decisions of a store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, decision_id: str) -> Kept:
+        """One decision. Raises `UsageError` where there is none of that name."""
+        rows = self._database.rows(_BY_ID, ids=[decision_id])
+        if not rows:
+            raise UsageError(
+                f"there is no decision `{decision_id}`",
+                remedy="list them with `safeconduct decisions`",
+            )
+        return Kept(self._database, rows[0])
+
+    def latest(self, most: int) -> list[Kept]:
+        """The newest decisions, oldest of them first."""
+        rows = self._database.rows(_LATEST, most=most)
+        return [Kept(self._database, row) for row in reversed(rows)]
+
+    def of_person(self, profile_id: str, most: int) -> list[Kept]:
+        """The newest decisions about a person, whichever fragment they were made for."""
+        members = [row[0] for row in self._database.rows(_MEMBERS, person=profile_id)]
+        rows = self._database.rows(_OF_PEOPLE, people=members or [profile_id], most=most)
+        return [Kept(self._database, row) for row in reversed(rows)]
+
+    def outcomes(self, decision_id: str) -> list[dict[str, Any]]:
+        """What became of a decision's steps, in the order it became known."""
+        names = ("step", "state", "code", "detail", "at")
+        rows = self._database.rows(_OUTCOMES, decision=decision_id)
+        return [{**dict(zip(names, row, strict=True)), "at": instant(row[4])} for row in rows]
+
+    def steps(self, decision_id: str) -> list[dict[str, Any]]:
+        """A decision's steps in the outbox, and how each stands."""
+        names = ("step", "tool", "channel", "state")
+        rows = self._database.rows(_STEPS, decision=decision_id)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def children(self, decision_id: str) -> list[dict[str, Any]]:
+        """The later passes that this decision led to."""
+        names = ("decision_id", "pass", "verdict")
+        rows = self._database.rows(_CHILDREN, decision=decision_id)
+        return [dict(zip(names, row, strict=True)) for row in rows]
