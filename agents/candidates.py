@@ -52,7 +52,7 @@ def holds(condition: Condition | None, context: Context) -> bool:
     if condition is None:
         return True
     try:
-        return condition.evaluate(bind(context.fields, condition.reads))
+        return condition.evaluate(bind(context.fields, condition.labels))
     except RuleFailed:
         return False
 
@@ -88,16 +88,15 @@ def _candidate(
     )
 
 
-def _contact_point(
-    workspace: Workspace, action: Action, context: Context
-) -> ContactPoint | None:
+def _contact_point(workspace: Workspace, action: Action, context: Context) -> ContactPoint | None:
     """The person's newest address for the channel that nobody else uses, else the newest."""
     channel = workspace.policies.channels.get(action.channel or "")
     if channel is None or channel.address == "none":
         return None
     points = [point for point in context.contact_points if point.kind == channel.address]
     own = [point for point in points if not point.shared]
-    return (own or points or [None])[-1]
+    found = own or points
+    return found[-1] if found else None
 
 
 def steps(workspace: Workspace, candidate: Candidate, context: Context) -> tuple[Step, ...]:

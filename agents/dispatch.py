@@ -137,9 +137,7 @@ def settle(work: Work, intent: Intent, outcome: Outcome, *, was: str = "sending"
 
 def settle_contact(work: Work, decision_id: str, outcome: Outcome) -> None:
     """Commit, release or keep the reserved contact, once."""
-    work.change(
-        SETTLE_CONTACT, decision=decision_id, to_state=_CONTACT_STATES[outcome.state]
-    )
+    work.change(SETTLE_CONTACT, decision=decision_id, to_state=_CONTACT_STATES[outcome.state])
 
 
 def cancel(work: Work, rest: Sequence[Intent], code: Code, why: str) -> None:
@@ -161,6 +159,4 @@ def undo(work: Work, made: Recorded, outcome: Outcome) -> None:
     if candidate.contact_point is not None:
         work.move(f"c:{candidate.contact_point.ref}")
     if candidate.action.offer is not None:
-        offers.release(
-            work, candidate.brand, candidate.action.offer, made.decision.decision_id
-        )
+        offers.release(work, candidate.brand, candidate.action.offer, made.decision.decision_id)

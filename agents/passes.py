@@ -148,7 +148,10 @@ async def recover(deps: Deps) -> int:
     for row in deps.database.rows(_ORPHANS):
         vault.unwrap(row[2], "erasable", row[10])
         arguments = parse(vault.open(row[2], "erasable", "outbox", row[7]))
-        intent = Intent(*row[:7], arguments, instant(row[8]))
+        at = instant(int(row[8]))
+        intent = Intent(
+            *row[:4], step=row[4], tool=row[5], channel=row[6], arguments=arguments, at=at
+        )
         orphans.setdefault(intent.decision_id, []).append((intent, row[9]))
     count = 0
     for decision_id, steps in orphans.items():
@@ -190,9 +193,7 @@ def _settle_decision(
         work.move(f"c:{record.thought.contact_point}")
     for step in record.thought.steps:
         if step.tool == "offer":
-            offers.release(
-                work, step.arguments["brand"], step.arguments["offer"], decision_id
-            )
+            offers.release(work, step.arguments["brand"], step.arguments["offer"], decision_id)
     keep_for = action.defer_for if action else timedelta(0)
     expires_at = record.context.asked.expires_at or record.context.now + keep_for
     work.insert(

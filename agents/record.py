@@ -98,7 +98,9 @@ def record(
         "decisions",
         canonical(Record(reading.event_id, context, thought)),
     )
-    work.append(t.decisions, context.profile_id, **_columns(decision, reading, context), sealed=sealed)
+    work.append(
+        t.decisions, context.profile_id, **_columns(decision, reading, context), sealed=sealed
+    )
     if context.asked.kind == "event":
         work.insert(
             t.events,
@@ -292,9 +294,7 @@ def _intend(
             created_at=at,
             updated_at=at,
             detail="",
-            sealed=vault.seal(
-                context.profile_id, "erasable", "outbox", canonical(step.arguments)
-            ),
+            sealed=vault.seal(context.profile_id, "erasable", "outbox", canonical(step.arguments)),
         )
         intents.append(
             Intent(
@@ -354,9 +354,7 @@ def _request(
 ) -> None:
     hold, proposal = decided.hold, decided.proposal
     assert hold is not None and proposal is not None and hold.expires_at is not None
-    asking: Finding = next(
-        f for f in objections(hold) if f.held_for == "approval"
-    )
+    asking: Finding = next(f for f in objections(hold) if f.held_for == "approval")
     work.insert(
         t.approvals,
         approval_id=f"a-{decision.decision_id.removeprefix('d-')}",

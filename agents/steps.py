@@ -65,7 +65,7 @@ class Batch(TypedDict, total=False):
 
 @dataclass(slots=True)
 class Deps:
-    """What the steps are given to work with. `pending` are outcomes that ride with the next commit."""
+    """What the steps are given to work with. `pending` outcomes ride with the next commit."""
 
     database: Database
     people: People
@@ -151,7 +151,9 @@ async def act(batch: Batch, deps: Deps) -> Batch:
     written = deps.commit([made.work for _, made in recorded])
     for (reading, made), held in zip(recorded, written, strict=True):
         if held:
-            lines.append(Line(reading.arrival, made.decision.verdict, reading.event_id, made.decision))
+            lines.append(
+                Line(reading.arrival, made.decision.verdict, reading.event_id, made.decision)
+            )
             await deps.dispatcher.carry_out(made, deps.pending)
         else:
             _forget(reading, deps)

@@ -105,9 +105,7 @@ class _Sitting:
     mind: str
 
 
-def think(
-    context: Context, workspace: Workspace, mind: Mind, fingerprint: Fingerprint
-) -> Decided:
+def think(context: Context, workspace: Workspace, mind: Mind, fingerprint: Fingerprint) -> Decided:
     """Decide. The same context, workspace, mind and key give the same thought, byte for byte."""
     proposed = propose(workspace, context)
     screenings = workspace.guard.screen(proposed.candidates, context)
@@ -138,9 +136,8 @@ def think(
 
 
 def _survivors(ranked: Sequence[Ranked], screened: dict[int, Screening]) -> list[Ranked]:
-    """Those that no rule forbids; what could be done now comes before what must wait."""
-    open_ = [one for one in ranked if not screened[id(one.candidate)].forbidden]
-    return sorted(open_, key=lambda one: screened[id(one.candidate)].waits)
+    """Those that no rule forbids, best first; one that has to wait keeps its place."""
+    return [one for one in ranked if not screened[id(one.candidate)].forbidden]
 
 
 def _is_withheld(sitting: _Sitting, one: Ranked) -> bool:
@@ -201,7 +198,12 @@ def _nothing(
     if denial is not None:
         finding = objections(denial[1])[0]
         return _thought(
-            sitting, "denied", None, finding, finding.reason, denial[1].next_eligible_at  # type: ignore[union-attr]
+            sitting,
+            "denied",
+            None,
+            finding,
+            finding.reason,
+            denial[1].next_eligible_at,  # type: ignore[union-attr]
         )
     if sitting.ranked:
         best = sitting.ranked[0].candidate
@@ -216,6 +218,15 @@ def _not_applicable(sitting: _Sitting) -> Finding:
     return Finding("journeys", "forbid", "not_applicable", _why_nothing(sitting))
 
 
+_NOTED = {
+    "consent_changed": "the customer's choice was recorded",
+    "identified": "the profile was brought up to date",
+    "contact_observed": "the contact was counted",
+    "case_closed": "the case was closed",
+}
+"""What an event that triggers no journey did all the same."""
+
+
 def _why_nothing(sitting: _Sitting) -> str:
     name = sitting.context.event.name
     if sitting.proposed.not_entered:
@@ -224,7 +235,7 @@ def _why_nothing(sitting: _Sitting) -> str:
     goals = [j.name for j in sitting.workspace.journeys.values() if j.goal == name]
     if goals:
         return f"`{name}` is the goal of {', '.join(f'`{goal}`' for goal in goals)}"
-    return f"no journey is triggered by `{name}`"
+    return _NOTED.get(name, f"no journey is triggered by `{name}`")
 
 
 def _thought(
@@ -310,9 +321,7 @@ def _concerns(context: Context, instance: Instance) -> bool:
     return context.entering.get(instance.journey, instance.key) == instance.key
 
 
-def _ended(
-    workspace: Workspace, context: Context
-) -> tuple[tuple[str, str, InstanceState], ...]:
+def _ended(workspace: Workspace, context: Context) -> tuple[tuple[str, str, InstanceState], ...]:
     """Journey instances that this event ends: goal reached, exit condition true, window over."""
     if context.asked.kind != "event":
         return ()

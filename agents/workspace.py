@@ -170,7 +170,7 @@ def _check_settings(document: Document, settings: SettingsFile) -> None:
                 f"channel `{name}` uses adapter `{channel.adapter}` and its `smtp` settings "
                 "do not fit that",
                 place=document.place("channels", name),
-                remedy=f"write `adapter = \"smtp\"` and `[channels.{name}.smtp]`, or neither",
+                remedy=f'write `adapter = "smtp"` and `[channels.{name}.smtp]`, or neither',
             )
 
 
@@ -333,5 +333,3 @@ def _people(text: str | None) -> Mapping[str, PersonEntry]:
     if text is None:
         return {}
     return parse_yaml(text, "people.yaml").validate(PeopleFile).people
-
-

@@ -137,6 +137,7 @@ class Finding:
 
     @property
     def passed(self) -> bool:
+        """Whether this rule has nothing against it."""
         return self.outcome == "pass"
 
 
@@ -183,9 +184,7 @@ def objections(verdict: Verdict) -> tuple[Finding, ...]:
     A code that time does not clear outranks one that it does: it is what must change.
     """
     against = [finding for finding in verdict.findings if not finding.passed]
-    return tuple(
-        sorted(against, key=lambda f: (f.outcome != "forbid", f.code in _TIME_BOUND))
-    )
+    return tuple(sorted(against, key=lambda f: (f.outcome != "forbid", f.code in _TIME_BOUND)))
 
 
 _TIME_BOUND = frozenset(code for code, by in CLEARED_BY.items() if by == "time")

@@ -17,7 +17,7 @@ from domain.action import Offer
 from domain.context import Context
 from domain.proposal import Candidate, Proposal
 from domain.verdict import Code, Denial, Finding, Hold, Permit, Verdict, is_time_bound
-from policies.expressions import Bound, bind
+from policies.expressions import Bound, bind, merged
 from policies.hours import HORIZON
 from policies.policy_set import PolicySet
 from policies.question import Question, Rule, TimeBound
@@ -49,14 +49,6 @@ class Screening:
         """Whether nothing but a change would let it pass."""
         return any(finding.outcome == "forbid" for finding in self.findings)
 
-    @property
-    def waits(self) -> bool:
-        """Whether it would have to wait for time or a switch (not for an approval)."""
-        return any(
-            finding.outcome == "hold" and finding.held_for != "approval"
-            for finding in self.findings
-        )
-
 
 class Guard:
     """Judges candidates and proposals under one policy set and its offers."""
@@ -80,20 +72,11 @@ class Guard:
             *policies.approvals,
         )
         self._time_bound = tuple(rule for rule in self.rules if isinstance(rule, TimeBound))
-        self._fields = tuple(
-            sorted(
-                {
-                    name
-                    for rule in self.rules
-                    if isinstance(rule, EngagementRule)
-                    for name in rule.condition.reads
-                }
-            )
+        self._fields = merged(
+            rule.condition for rule in self.rules if isinstance(rule, EngagementRule)
         )
 
-    def screen(
-        self, candidates: Iterable[Candidate], context: Context
-    ) -> tuple[Screening, ...]:
+    def screen(self, candidates: Iterable[Candidate], context: Context) -> tuple[Screening, ...]:
         """What every rule says about every candidate, in the candidates' order."""
         bound = self._bind(context)
         return tuple(
@@ -103,9 +86,7 @@ class Guard:
 
     def review(self, proposal: Proposal, context: Context) -> Verdict:
         """The verdict on one proposal; the only place where a permit is minted."""
-        question = self._question(
-            proposal.candidate, context, self._bind(context), proposal.hash
-        )
+        question = self._question(proposal.candidate, context, self._bind(context), proposal.hash)
         findings = self._ask(question)
         if any(finding.outcome == "forbid" for finding in findings):
             return Denial(findings, self._next_eligible_at(question, findings))

@@ -45,9 +45,7 @@ def is_open(at: datetime, open_at: time, close_at: time, name: str) -> bool:
     return closes_at(at, open_at, close_at, name) is not None
 
 
-def next_open(
-    at: datetime, open_at: time, close_at: time, names: Sequence[str]
-) -> datetime | None:
+def next_open(at: datetime, open_at: time, close_at: time, names: Sequence[str]) -> datetime | None:
     """The earliest instant from `at` on that is inside the window in *every* zone.
 
     None where there is no zone to ask, or the zones' windows never meet.

@@ -37,8 +37,12 @@ def load_policies(files: Mapping[str, str]) -> PolicySet:
     channels = _channels(loaded)
     purposes = _purposes(loaded)
     caps = tuple(_caps(loaded))
-    rules = (*caps, *_hours(loaded, channels), *_engagement(loaded, fields))
-    approvals = tuple(_approvals(loaded, fields))
+    rules: tuple[Rule, ...] = (
+        *caps,
+        *_hours(loaded, channels),
+        *_engagement(loaded, fields),
+    )
+    approvals: tuple[Rule, ...] = tuple(_approvals(loaded, fields))
     _check_unique((*rules, *approvals))
     _check_scopes(loaded, purposes, channels)
     version = sha256(canonical(dict(files))).hexdigest()[:16]
@@ -149,9 +153,7 @@ def _caps(loaded: Iterable[Loaded]) -> Iterable[FrequencyCap]:
             )
 
 
-def _hours(
-    loaded: Iterable[Loaded], channels: Mapping[str, ChannelPolicy]
-) -> Iterable[QuietHours]:
+def _hours(loaded: Iterable[Loaded], channels: Mapping[str, ChannelPolicy]) -> Iterable[QuietHours]:
     all_zones = frozenset(name for name, channel in channels.items() if channel.all_zones)
     for document, file in loaded:
         for index, entry in enumerate(file.quiet_hours):

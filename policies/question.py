@@ -72,9 +72,7 @@ class Speaker:
 
     __slots__ = ("id", "passed", "place", "shown_to")
 
-    def __init__(
-        self, rule: str, place: str, shown_to: tuple[Audience, ...] = EVERYONE
-    ) -> None:
+    def __init__(self, rule: str, place: str, shown_to: tuple[Audience, ...] = EVERYONE) -> None:
         self.id = rule
         self.place = place
         self.shown_to = shown_to

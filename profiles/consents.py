@@ -1,4 +1,4 @@
-"""Reads consent, suppression and reachability out of events: what the customer or a carrier said."""
+"""Reads consent, suppression and reachability out of events: what customers and carriers said."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def consent_statement(event: Event, terms: Terms) -> Statement | None:
         return None
     said = event.properties
     value = said.get("value")
-    if value not in _KINDS:
+    if not isinstance(value, str) or value not in _KINDS:
         raise _invalid(event, "value", f"is `{value}`", f"use one of {', '.join(_KINDS)}")
     channel = _text(event, "channel")
     if channel is not None and channel not in terms.addresses:
@@ -84,9 +84,7 @@ def consent_statement(event: Event, terms: Terms) -> Statement | None:
         topic=_text(event, "topic"),
         address=_text(event, "contact_point"),
         expires_at=_instant(event, "expires_at"),
-        evidence={
-            key: said[key] for key in ("wording", "source", "contact_point") if key in said
-        },
+        evidence={key: said[key] for key in ("wording", "source", "contact_point") if key in said},
     )
 
 

@@ -39,9 +39,7 @@ class Resolution:
     demoted: tuple[Identifier, ...]
 
 
-def resolve(
-    identifiers: Sequence[Identifier], owners: Mapping[Identifier, Person]
-) -> Resolution:
+def resolve(identifiers: Sequence[Identifier], owners: Mapping[Identifier, Person]) -> Resolution:
     """Who this is.
 
     Args:

@@ -148,9 +148,10 @@ class People:
         if not asking:
             return
         keys = [r.event_key for r in asking]
-        seen = {bytes(key): (content, ref) for key, content, ref in snapshot.rows(
-            queries.SEEN, keys=keys
-        )}
+        seen = {
+            bytes(key): (content, ref)
+            for key, content, ref in snapshot.rows(queries.SEEN, keys=keys)
+        }
         met: set[bytes] = set()
         for reading in asking:
             if reading.event_key in met:
@@ -198,9 +199,7 @@ class People:
                 reading.refused = error
         return cases
 
-    def _fragments(
-        self, roots: Sequence[str], snapshot: Snapshot
-    ) -> dict[str, dict[str, _Found]]:
+    def _fragments(self, roots: Sequence[str], snapshot: Snapshot) -> dict[str, dict[str, _Found]]:
         found: dict[str, dict[str, _Found]] = {root: {} for root in roots}
         if not roots:
             return found
@@ -331,8 +330,12 @@ class People:
             until = max((u for _, u in holding if u is not None), default=None)
             points.append(
                 ContactPoint(
-                    ref, known.ns, known.value, known.shared or bool(others),
-                    instant(until), known.zones,
+                    ref,
+                    known.ns,
+                    known.value,
+                    known.shared or bool(others),
+                    instant(until),
+                    known.zones,
                 )
             )
             mine = any(profile_id in case.members for profile_id, _ in holding)
@@ -356,9 +359,7 @@ class People:
                 _given_up(point, until) if point.ref == ref else point for point in case.points
             )
 
-    def _note_consent(
-        self, case: _Case, said: consents.Statement, snapshot: Snapshot
-    ) -> None:
+    def _note_consent(self, case: _Case, said: consents.Statement, snapshot: Snapshot) -> None:
         reading, event = case.reading, case.reading.arrival.event
         self._evidence_key(case, snapshot)
         for index, ref in enumerate(self._consent_points(case, said)):
@@ -366,7 +367,8 @@ class People:
                 "c",
                 event.received_at,
                 self._vault.fingerprint_bytes(
-                    "consent", reading.event_key + content_print(self._vault, event) + bytes([index])
+                    "consent",
+                    reading.event_key + content_print(self._vault, event) + bytes([index]),
                 ),
             )
             line = Consent(
@@ -391,9 +393,7 @@ class People:
         if said.kind in ("denial", "objection"):
             self._bring_forward(case, said, snapshot)
 
-    def _bring_forward(
-        self, case: _Case, said: consents.Statement, snapshot: Snapshot
-    ) -> None:
+    def _bring_forward(self, case: _Case, said: consents.Statement, snapshot: Snapshot) -> None:
         """What is held in this scope is asked again at once, and finds the new answer.
 
         A denial at a contact point concerns everybody who uses it.
@@ -412,9 +412,7 @@ class People:
             due=micros(case.reading.arrival.now),
         )
 
-    def _consent_points(
-        self, case: _Case, said: consents.Statement
-    ) -> Sequence[str | None]:
+    def _consent_points(self, case: _Case, said: consents.Statement) -> Sequence[str | None]:
         """The contact points a statement names: the one written, else those of its channel."""
         if said.kind == "objection":
             return (None,)
@@ -689,9 +687,7 @@ class _Pool:
             }
         )
         self._consents = snapshot.rows(queries.CONSENTS, people=people, refs=refs)
-        self._suppressions = snapshot.rows(
-            queries.SUPPRESSIONS, refs=[*people, *refs, *domains]
-        )
+        self._suppressions = snapshot.rows(queries.SUPPRESSIONS, refs=[*people, *refs, *domains])
         self._instances = snapshot.rows(queries.INSTANCES, people=people)
         self._arms = snapshot.rows(queries.ASSIGNMENTS, people=people)
         self._approvals = snapshot.rows(queries.APPROVALS, people=people)
@@ -704,7 +700,7 @@ class _Pool:
     def consents(self, ids: Sequence[str], refs: set[str]) -> list[Consent]:
         """The ledger's lines that concern this person or the person's contact points."""
         return [
-            Consent(*row[:8], instant(row[8]), instant(row[9]), instant(row[10]), row[11], row[12])
+            Consent(*row[:8], *(instant(at) for at in row[8:11]), *row[11:])
             for row in self._consents
             if row[1] in ids or row[7] in refs
         ]
@@ -714,19 +710,9 @@ class _Pool:
     ) -> list[Suppression]:
         """The blocks on this person, the person's addresses and their domains."""
         return [
-            Suppression(
-                ref if target == "address" else suppression_id,
-                target,
-                brand,
-                None if channels is None else tuple(parse(channels)),
-                blocks,
-                reason,
-                instant(expires_at),
-                tuple(parse(shown_to)),
-            )
-            for ref, suppression_id, target, brand, channels, blocks, reason, expires_at, shown_to
-            in self._suppressions
-            if ref in ids or ref in refs or ref in domains
+            _suppression(row)
+            for row in self._suppressions
+            if row[0] in ids or row[0] in refs or row[0] in domains
         ]
 
     def contacts(
@@ -775,23 +761,8 @@ class _Pool:
         return arms
 
     def approvals(self, ids: Sequence[str], now: datetime) -> tuple[ApprovalFact, ...]:
-        """What has been said about proposals for this person, as of `now`.
-
-        A request that is past its end has expired, whether or not a timer has run.
-        """
-        return tuple(
-            ApprovalFact(
-                approval_id,
-                proposal_hash,
-                "expired" if state == "pending" and expires_at <= micros(now) else state,
-                decided_by,
-                instant(decided_at),
-                instant(expires_at),
-            )
-            for profile_id, approval_id, proposal_hash, state, decided_by, decided_at, expires_at
-            in self._approvals
-            if profile_id in ids
-        )
+        """What has been said about proposals for this person, as of `now`."""
+        return tuple(_approval(row[1:], now) for row in self._approvals if row[0] in ids)
 
     def cases(self, ids: Sequence[str]) -> tuple[str, ...]:
         """The reasons of the person's open cases."""
@@ -804,14 +775,14 @@ class _Pool:
             for profile_id, _, kind, accepted_at in self._cases
         )
 
-    def offers(
-        self, ids: Sequence[str], brand: str, reserved: str | None
-    ) -> dict[str, OfferState]:
+    def offers(self, ids: Sequence[str], brand: str, reserved: str | None) -> dict[str, OfferState]:
         """What is left of each offer, and whether the person holds it.
 
         The one that the parent decision holds in reserve is there for this pass.
         """
-        held = {offer for profile_id, offer, of in self._grants if profile_id in ids and of == brand}
+        held = {
+            offer for profile_id, offer, of in self._grants if profile_id in ids and of == brand
+        }
         return {
             name: OfferState(
                 name,
@@ -932,6 +903,34 @@ def _given_up(point: ContactPoint, until: datetime) -> ContactPoint:
 
 def _others(row: tuple[Any, ...], decision_id: str | None) -> bool:
     return decision_id is None or row[11] != decision_id
+
+
+def _suppression(row: tuple[Any, ...]) -> Suppression:
+    ref, suppression_id, target, brand, channels, blocks, reason, expires_at, shown_to = row
+    return Suppression(
+        ref if target == "address" else suppression_id,
+        target,
+        brand,
+        None if channels is None else tuple(parse(channels)),
+        blocks,
+        reason,
+        instant(expires_at),
+        tuple(parse(shown_to)),
+    )
+
+
+def _approval(row: tuple[Any, ...], now: datetime) -> ApprovalFact:
+    """One request: past its end it has expired, whether or not a timer has run."""
+    approval_id, proposal_hash, state, decided_by, decided_at, expires_at = row
+    late = state == "pending" and expires_at <= micros(now)
+    return ApprovalFact(
+        approval_id,
+        proposal_hash,
+        "expired" if late else state,
+        decided_by,
+        instant(decided_at),
+        instant(expires_at),
+    )
 
 
 def _contact(row: tuple[Any, ...]) -> Contact:

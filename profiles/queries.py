@@ -142,9 +142,9 @@ INSTANCES = Statement(
     .order_by(t.instances.c.journey, t.instances.c.key)
 )
 ASSIGNMENTS = Statement(
-    select(
-        t.assignments.c.profile_id, t.assignments.c.journey, t.assignments.c.arm
-    ).where(t.assignments.c.profile_id.in_(_among("people")))
+    select(t.assignments.c.profile_id, t.assignments.c.journey, t.assignments.c.arm).where(
+        t.assignments.c.profile_id.in_(_among("people"))
+    )
 )
 APPROVALS = Statement(
     select(
@@ -178,9 +178,7 @@ SWITCHES = Statement(
     .order_by(t.kill_switches.c.scope)
 )
 REVISIONS = Statement(
-    select(t.revisions.c.key, t.revisions.c.revision).where(
-        t.revisions.c.key.in_(_among("keys"))
-    )
+    select(t.revisions.c.key, t.revisions.c.revision).where(t.revisions.c.key.in_(_among("keys")))
 )
 FRAGMENTS_COUNT = Statement(select(func.count()).select_from(t.profiles))
 

@@ -33,7 +33,7 @@ from tools.messages import MessageTool
 from tools.offers import OfferTool
 from tools.toolbox import Toolbox
 
-SMTP_PASSWORD = "SAFECONDUCT_SMTP_PASSWORD"
+SMTP_PASSWORD = "SAFECONDUCT_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
 
 _KNOWN_VERSION = Statement(
     select(t.workspaces.c.version).where(t.workspaces.c.version == bindparam("v"))

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from agents.steps import Line
 from domain.action import NO_ACTION
+from domain.decision import Decision, LineVerdict
 from service.inputs import DeadRow
 
 _COLUMNS = (16, 20, 14, 20, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """A decision with the verdict that its line shows (`duplicate` where it was made before)."""
+
+    decision: Decision
+    verdict: LineVerdict
 
 
 def as_json(item: Line | DeadRow) -> dict[str, Any]:
@@ -20,27 +30,30 @@ def as_json(item: Line | DeadRow) -> dict[str, Any]:
     if item.decision is None:
         refused = item.refused
         assert refused is not None
-        return _dead(
-            item.event_id, refused.place, refused.reason, refused.cause, refused.remedy
-        )
-    decision = item.decision
+        return _dead(item.event_id, refused.place, refused.reason, refused.cause, refused.remedy)
+    return quoted_json(Quoted(item.decision, item.verdict))
+
+
+def quoted_json(quoted: Quoted) -> dict[str, Any]:
+    """What `--json` prints for one decision."""
+    decision = quoted.decision
     return {
         "decision_id": decision.decision_id,
-        "event_id": item.event_id,
+        "event_id": decision.event_id or None,
         "profile_id": decision.profile_id,
-        "at": _stamp(decision.at),
+        "at": stamp(decision.at),
         "event": decision.event,
         "journey": decision.journey,
         "action": decision.action,
         "tool": decision.tool,
         "channel": decision.channel,
-        "verdict": item.verdict,
+        "verdict": quoted.verdict,
         "held_for": decision.held_for,
         "code": decision.code,
         "reason": decision.reason,
         "rule": decision.rule,
         "mind": decision.mind,
-        "next_eligible_at": _stamp(decision.next_eligible_at),
+        "next_eligible_at": stamp(decision.next_eligible_at),
         "pass": decision.asked,
         "parent_id": decision.parent_id,
     }
@@ -54,19 +67,30 @@ def as_text(item: Line | DeadRow, who: str | None = None) -> str:
         refused = item.refused
         assert refused is not None
         return f"{'-':<16}  {'dead letter':<20}  {refused.place}: {refused.cause}"
-    decision = item.decision
+    return quoted_text(Quoted(item.decision, item.verdict), who)
+
+
+def quoted_text(quoted: Quoted, who: str | None = None) -> str:
+    """One decision's aligned line."""
+    decision = quoted.decision
     action = "no action" if decision.action == NO_ACTION else decision.action
     cells = (
         f"{decision.at:%Y-%m-%d %H:%M}",
         decision.event,
         who or decision.profile_id,
         action,
-        item.verdict,
+        quoted.verdict,
     )
     head = "  ".join(
-        f"{cell[:width]:<{width}}" for cell, width in zip(cells, _COLUMNS, strict=True)
+        f"{_short(cell, width):<{width}}" for cell, width in zip(cells, _COLUMNS, strict=True)
     )
-    return f"{head}  {_reason(item):<44}  {decision.decision_id}"
+    return f"{head}  {_reason(decision):<44}  {decision.decision_id}"
+
+
+def _short(text: str, width: int) -> str:
+    """The text in that many columns, without anything a terminal would act on."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def who(line: Line) -> str | None:
@@ -75,18 +99,24 @@ def who(line: Line) -> str | None:
     return identifiers[0].value if identifiers else None
 
 
-def summary(counts: Counter[str], rows: int) -> list[str]:
-    """The table at the end: every row in is accounted for."""
-    lines = [f"{word:<12}{counts[word]:>9}" for word in _ORDER if counts[word]]
+def summary(counts: Counter[str], rows: int, passes: Counter[str]) -> list[str]:
+    """The table at the end: rows in = decisions + duplicates + dead letters.
+
+    Later passes over earlier events are decisions too, and are counted beside.
+    """
+    words = [word for word in _ORDER if counts[word] or passes[word]]
+    later = f"{'later passes':>14}" if passes else ""
+    lines = [f"{'':<12}{'rows':>9}{later}"] if passes else []
+    for word in words:
+        beside = f"{passes[word]:>14}" if passes else ""
+        lines.append(f"{word:<12}{counts[word]:>9}{beside}")
     return [*lines, f"{'rows in':<12}{rows:>9}"]
 
 
 _ORDER = ("permitted", "held", "denied", "none", "duplicate", "dead")
 
 
-def _reason(item: Line) -> str:
-    decision = item.decision
-    assert decision is not None
+def _reason(decision: Decision) -> str:
     words = decision.reason
     if decision.next_eligible_at is not None and f"{decision.next_eligible_at:%H:%M}" not in words:
         words = f"{words} (from {decision.next_eligible_at:%Y-%m-%d %H:%MZ})"
@@ -117,7 +147,8 @@ def _dead(
     }
 
 
-def _stamp(at: datetime | None) -> str | None:
+def stamp(at: datetime | None) -> str | None:
+    """An instant as programs read it: UTC, milliseconds."""
     if at is None:
         return None
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

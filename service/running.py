@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import bindparam, select
 
@@ -36,7 +36,11 @@ _DEAD = Statement(
 
 
 class Run:
-    """One run over some input. `counts` are the verdicts so far, `rows` the rows read."""
+    """One run over some input.
+
+    `counts` are the verdicts on rows so far, `passes` those of later passes over earlier events,
+    `rows` the rows read, `future` how many of them bear a time that has not come yet.
+    """
 
     def __init__(self, assembly: Assembly, decide: Decide, emit: Emit) -> None:
         self._assembly = assembly
@@ -46,9 +50,12 @@ class Run:
         self._waiting: list[Arrival] = []
         self._named: set[Identifier] = set()
         self._next_due: datetime | None = None
+        self._began = datetime.now(UTC)
         self.now: datetime | None = None
         self.counts: Counter[str] = Counter()
+        self.passes: Counter[str] = Counter()
         self.rows = 0
+        self.future = 0
 
     async def over(self, items: Iterable[Event | DeadRow]) -> None:
         """Decide about every event, in order; nothing is dropped silently."""
@@ -66,6 +73,14 @@ class Run:
             await self.advance(self.now)
         self._deps.commit([])
 
+    async def wake(self, now: datetime) -> None:
+        """Settle what an earlier process left, and ask again about everything due by `now`."""
+        await passes.recover(self._deps)
+        self.now = now
+        self._next_due = passes.next_due(self._assembly.database)
+        await self.advance(now)
+        self._deps.commit([])
+
     async def advance(self, now: datetime) -> None:
         """Ask again about everything that is due by `now`, in the order in which it fell due."""
         while self._next_due is not None and self._next_due <= now:
@@ -75,7 +90,9 @@ class Run:
             self._next_due = passes.next_due(self._assembly.database)
 
     async def _take(self, event: Event) -> None:
-        self.now = event.time if self.now is None else max(self.now, event.time)
+        at = event.occurred_at or event.received_at
+        self.future += at > self._began
+        self.now = at if self.now is None else max(self.now, at)
         event = replace(event, received_at=self.now)
         due = self._next_due is not None and self._next_due <= self.now
         full = len(self._waiting) == BATCH_MAX
@@ -96,7 +113,8 @@ class Run:
         for line in await self._decide(arrivals):
             if line.verdict == "dead":
                 await self._refuse(line)
-            self.counts[line.verdict] += 1
+            of = self.counts if line.arrival.asked.kind == "event" else self.passes
+            of[line.verdict] += 1
             self._emit(line)
 
     async def _refuse(self, line: Line) -> None:
@@ -109,7 +127,9 @@ class Run:
         )
         opts_out = event.name == CONSENT_EVENT and event.properties.get("value") in OPT_OUTS
         if refused.reason == "id_reuse" and opts_out:
-            for applied in await self._decide([replace(line.arrival, event=replace(event, id=None))]):
+            for applied in await self._decide(
+                [replace(line.arrival, event=replace(event, id=None))]
+            ):
                 if applied.verdict != "duplicate":
                     self._emit(applied)
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from agents.workspace import SETTINGS, Workspace, load_workspace, read_files
+from domain.errors import UsageError
+from policies.documents import Duration, Instant
 
 STARTER = Path(__file__).parent / "starter"
 STARTER_HOME = ".safeconduct"
@@ -52,3 +59,60 @@ def store_url(place: Place, workspace: Workspace, given: str | None) -> str:
     if url.startswith(prefix) and not Path(url.removeprefix(prefix)).is_absolute():
         return f"{prefix}{place.home / url.removeprefix(prefix)}"
     return url
+
+
+def make_workspace(folder: Path) -> Iterator[str]:
+    """Copy the starter into a new or empty folder; yields what to tell about it."""
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(
+                "there is something here already",
+                place=str(folder),
+                remedy="name a folder that does not exist yet, or an empty one",
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(STARTER.rglob("*")):
+            target = folder / path.relative_to(STARTER)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            elif path.suffix in (".toml", ".yaml"):
+                shutil.copyfile(path, target)
+                yield f"wrote {target}"
+    except OSError as error:
+        raise UsageError(
+            f"the workspace cannot be written: {(error.strerror or str(error)).lower()}",
+            place=error.filename or str(folder),
+            remedy="name a folder that you may write to",
+        ) from None
+    load_workspace(read_files(folder))
+    yield f"next: `safeconduct run EVENTS --workspace {folder}`"
+
+
+def instant_given(text: str | None) -> datetime | None:
+    """The instant of `--at`. Raises `UsageError` where it is none."""
+    if text is None:
+        return None
+    try:
+        at: datetime = TypeAdapter(Instant).validate_python(text)
+    except ValidationError:
+        raise UsageError(
+            f"`{text}` is no instant",
+            place="option `--at`",
+            remedy="write it with its zone: `2026-10-05T09:00:00Z`",
+        ) from None
+    return at.astimezone(UTC)
+
+
+def duration_given(text: str) -> timedelta:
+    """The span of `--reorder`; `0s` is none. Raises `UsageError` where it is no duration."""
+    if text in ("0", "0s"):
+        return timedelta(0)
+    try:
+        span: timedelta = TypeAdapter(Duration).validate_python(text)
+    except ValidationError:
+        raise UsageError(
+            f"`{text}` is no duration",
+            place="option `--reorder`",
+            remedy="write it as `30s`, `5m` or `1h`",
+        ) from None
+    return span

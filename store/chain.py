@@ -41,16 +41,12 @@ class Root:
 
     def moved(self, vault: Vault, profile_id: str, old: Head, new: Head) -> Root:
         """The share after this person's chain went from `old` to `new`."""
-        total = (
-            self.total + weight(vault, profile_id, new) - weight(vault, profile_id, old)
-        )
+        total = self.total + weight(vault, profile_id, new) - weight(vault, profile_id, old)
         return Root(self.entries + new.length - old.length, total % _MODULUS)
 
     def mac(self, vault: Vault, shard: str) -> bytes:
         """The seal that keeps a share from being rewritten without the key."""
-        return vault.ledger_mac(
-            canonical(["root", shard, self.entries, str(self.total)])
-        )
+        return vault.ledger_mac(canonical(["root", shard, self.entries, str(self.total)]))
 
 
 def weight(vault: Vault, profile_id: str, head: Head) -> int:

@@ -42,9 +42,9 @@ _MOVE_HEAD = Statement(
     .values(length=bindparam("to_length"), head=bindparam("to_head"))
 )
 _ROOT = Statement(
-    select(
-        t.ledger_roots.c.entries, t.ledger_roots.c.total, t.ledger_roots.c.mac
-    ).where(t.ledger_roots.c.shard == bindparam("s"))
+    select(t.ledger_roots.c.entries, t.ledger_roots.c.total, t.ledger_roots.c.mac).where(
+        t.ledger_roots.c.shard == bindparam("s")
+    )
 )
 _MOVE_ROOT = Statement(
     update(t.ledger_roots)
@@ -168,8 +168,8 @@ class Database:
         rows = self.rows(_LAST_DECISION)
         if not rows:
             return wall
-        passed = wall - instant(rows[0][1])
-        return instant(rows[0][0]) + max(passed, timedelta(0))
+        at, recorded_at = instant(int(rows[0][0])), instant(int(rows[0][1]))
+        return at + max(wall - recorded_at, timedelta(0))
 
     def close(self) -> None:
         """Close the connection and free the writing lock."""
@@ -191,16 +191,12 @@ class Database:
 class _Transaction:
     """The state of one write transaction: what keys, heads and root have become inside it."""
 
-    def __init__(
-        self, driver: SqliteDriver, vault: Vault, works: Sequence[Work]
-    ) -> None:
+    def __init__(self, driver: SqliteDriver, vault: Vault, works: Sequence[Work]) -> None:
         self._driver = driver
         self._vault = vault
         self._snapshot = Snapshot(driver)
         keys = sorted({key for work in works for key in (*work.asserts, *work.moves)})
-        people = sorted(
-            {row["profile_id"] for work in works for _, row in work.entries}
-        )
+        people = sorted({row["profile_id"] for work in works for _, row in work.entries})
         self._kept = dict(self._snapshot.rows(_REVISIONS, keys=keys)) if keys else {}
         self._revisions: dict[str, int] = {key: self._kept.get(key, 0) for key in keys}
         self._kept_heads = {
@@ -243,9 +239,7 @@ class _Transaction:
 
     def _change(self, work: Work) -> bool:
         conditional = [change for change in work.changes if change.expect is not None]
-        if len(conditional) > 1 or (
-            conditional and work.changes[0] is not conditional[0]
-        ):
+        if len(conditional) > 1 or (conditional and work.changes[0] is not conditional[0]):
             return self._change_guarded(work)
         return self._run_changes(work)
 
@@ -281,17 +275,13 @@ class _Transaction:
         unknown = columns.keys() - set(order)
         if unknown:
             raise StoreError(f"table `{name}` has no column `{min(unknown)}`")
-        self._rows.setdefault(name, []).append(
-            [columns.get(column) for column in order]
-        )
+        self._rows.setdefault(name, []).append([columns.get(column) for column in order])
 
     def _append(self, name: str, columns: dict[str, Any]) -> None:
         person = columns["profile_id"]
         head = self._heads.get(person, Head())
         columns = {**columns, "n": head.length + 1}
-        digest = entry_hash(
-            head.digest, name, [columns.get(column) for column in _HASHED[name]]
-        )
+        digest = entry_hash(head.digest, name, [columns.get(column) for column in _HASHED[name]])
         self._heads[person] = Head(head.length + 1, digest)
         self._insert(name, {**columns, "hash": digest})
 
@@ -317,9 +307,7 @@ class _Transaction:
         total = root.total.to_bytes(32, "big")
         mac = root.mac(self._vault, SHARD)
         if kept.entries:
-            self._run(
-                _MOVE_ROOT, s=SHARD, to_entries=root.entries, to_total=total, to_mac=mac
-            )
+            self._run(_MOVE_ROOT, s=SHARD, to_entries=root.entries, to_total=total, to_mac=mac)
         else:
             columns = {
                 "shard": SHARD,
@@ -413,20 +401,14 @@ def _version(driver: SqliteDriver) -> str | None:
     known = driver.execute(
         "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
     ).fetchone()[0]
-    row = (
-        driver.execute("SELECT version_num FROM alembic_version").fetchone()
-        if known
-        else None
-    )
+    row = driver.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
     return None if row is None else str(row[0])
 
 
 def _check_key(driver: SqliteDriver, vault: Vault, *, writable: bool) -> None:
     row = driver.execute("SELECT value FROM meta WHERE key = 'key_check'").fetchone()
     if row is None and writable:
-        driver.execute(
-            "INSERT INTO meta (key, value) VALUES ('key_check', ?)", [vault.check]
-        )
+        driver.execute("INSERT INTO meta (key, value) VALUES ('key_check', ?)", [vault.check])
     elif row is None or row[0] != vault.check:
         raise StoreError(
             "the key is not the one this store was made with",

@@ -89,9 +89,7 @@ class SqliteDriver:
 
 
 def _connect(path: Path | None, *, writable: bool) -> sqlite3.Connection:
-    target = (
-        ":memory:" if path is None else f"file:{_quoted(path)}?mode={_mode(writable)}"
-    )
+    target = ":memory:" if path is None else f"file:{_quoted(path)}?mode={_mode(writable)}"
     if path is not None and writable and not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(
@@ -123,6 +121,4 @@ def _mode(writable: bool) -> str:
 
 
 def _quoted(path: Path) -> str:
-    return (
-        str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    )
+    return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -56,9 +56,7 @@ def load_key(beside: Path | None) -> bytes:
                 remedy=f"put the key file back, or set `{KEY_VARIABLE}`",
             ) from None
     except OSError as error:
-        raise StoreError(
-            f"the key cannot be read: {error.strerror}", place=str(path)
-        ) from error
+        raise StoreError(f"the key cannot be read: {error.strerror}", place=str(path)) from error
     return _make_key(path)
 
 
@@ -120,9 +118,7 @@ class Vault:
 
     def fingerprint_bytes(self, kind: str, data: bytes) -> bytes:
         """16 bytes that stand for `data`."""
-        return hmac.digest(
-            self._fingerprints, kind.encode() + b"\x1f" + data, "sha256"
-        )[:16]
+        return hmac.digest(self._fingerprints, kind.encode() + b"\x1f" + data, "sha256")[:16]
 
     def ledger_mac(self, data: bytes) -> bytes:
         """32 bytes that only the holder of the key can make for `data`."""
@@ -150,21 +146,13 @@ class Vault:
         """Drop an unwrapped data key, so that nothing here can open what was sealed under it."""
         self._ciphers.pop((profile_id, retention), None)
 
-    def seal(
-        self, profile_id: str, retention: Retention, table: str, data: bytes
-    ) -> bytes:
+    def seal(self, profile_id: str, retention: Retention, table: str, data: bytes) -> bytes:
         """Encrypt for one fragment, class and table; the ciphertext cannot be moved elsewhere."""
-        return _seal(
-            self._ciphers[(profile_id, retention)], data, _label(profile_id, table)
-        )
+        return _seal(self._ciphers[(profile_id, retention)], data, _label(profile_id, table))
 
-    def open(
-        self, profile_id: str, retention: Retention, table: str, sealed: bytes
-    ) -> bytes:
+    def open(self, profile_id: str, retention: Retention, table: str, sealed: bytes) -> bytes:
         """Decrypt what `seal` made; raises `StoreError` where it was altered or moved."""
-        return _open(
-            self._ciphers[(profile_id, retention)], sealed, _label(profile_id, table)
-        )
+        return _open(self._ciphers[(profile_id, retention)], sealed, _label(profile_id, table))
 
     def seal_letter(self, data: bytes) -> bytes:
         """Encrypt a dead letter, which belongs to no person yet."""
@@ -181,9 +169,7 @@ class Vault:
 
 
 def _derive(key: bytes, purpose: bytes) -> bytes:
-    return HKDF(
-        SHA256(), KEY_BYTES, salt=None, info=b"safeconduct/1/" + purpose
-    ).derive(key)
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"safeconduct/1/" + purpose).derive(key)
 
 
 def _label(*parts: str) -> bytes:

@@ -37,9 +37,7 @@ class Work:
         """Add an entry to the person's chain."""
         self.entries.append((table, {"profile_id": profile_id, **columns}))
 
-    def change(
-        self, statement: Statement, /, expect: int | None = None, **parameters: Any
-    ) -> None:
+    def change(self, statement: Statement, /, expect: int | None = None, **parameters: Any) -> None:
         """Add an update or delete; `expect` rows, or the whole work is lost."""
         self.changes.append(Change(statement, parameters, expect))
 

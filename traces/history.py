@@ -68,8 +68,13 @@ _MEMBERS = Statement(
     )
 )
 _OUTCOMES = Statement(
-    select(t.outcomes.c.step, t.outcomes.c.state, t.outcomes.c.code, t.outcomes.c.detail,
-           t.outcomes.c.at)
+    select(
+        t.outcomes.c.step,
+        t.outcomes.c.state,
+        t.outcomes.c.code,
+        t.outcomes.c.detail,
+        t.outcomes.c.at,
+    )
     .where(t.outcomes.c.decision_id == bindparam("decision"))
     .order_by(t.outcomes.c.n)
 )

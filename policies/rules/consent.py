@@ -81,6 +81,9 @@ class ConsentRule(Speaker):
         return self.forbid(code, reason, read=self.reads(question), counterfactual=need)
 
     def _ask_personalise(self, question: Question) -> Finding:
+        objected = self._answer(question, question.purpose)
+        if objected.value == "objection":  # to this purpose, whatever the channel
+            return self._refuse(question, objected)
         said = self._answer(question, PERSONALISE)
         if said.value in ("granted", "unset"):
             return self.passed

@@ -143,8 +143,9 @@ class QuietHours(Speaker):
 
     def reads(self, question: Question) -> Mapping[str, Any]:
         """The zones that decided, and where each comes from."""
+        close = "24:00" if self.close == time.max else f"{self.close:%H:%M}"
         return {
-            "window": f"{self.open:%H:%M}-{'24:00' if self.close == time.max else f'{self.close:%H:%M}'}",
+            "window": f"{self.open:%H:%M}-{close}",
             "zones": {name: source for source, name in self._zones(question)},
         }
 
@@ -177,7 +178,7 @@ class QuietHours(Speaker):
         return hours.next_open(at, self.open, self.close, names)
 
     def closes_at(self, question: Question) -> datetime:
-        """When the window that is open now closes in the first zone; far off where not concerned."""
+        """When the window that is open now first closes in a zone; far off where not concerned."""
         far = question.at + hours.HORIZON
         if not self._concerns(question):
             return far
@@ -190,9 +191,7 @@ class QuietHours(Speaker):
     def _concerns(self, question: Question) -> bool:
         action = question.candidate.action
         return (
-            action.kind == "contact"
-            and action.channel in self.channels
-            and action.urgency != "now"
+            action.kind == "contact" and action.channel in self.channels and action.urgency != "now"
         )
 
     def _zones(self, question: Question) -> list[tuple[str, str]]:

@@ -106,7 +106,7 @@ class ApprovalRule(Speaker):
     def ask(self, question: Question) -> Finding:
         """Holds for a person; a rejection or an expiry forbids."""
         fields = {**question.context.fields, **action_fields(question)}
-        if not self.condition.evaluate(bind(fields, self.condition.reads)):
+        if not self.condition.evaluate(bind(fields, self.condition.labels)):
             return self.passed
         facts = [
             fact

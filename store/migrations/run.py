@@ -18,9 +18,7 @@ from domain.errors import StoreError
 def configuration() -> Config:
     """Alembic's settings, without a file of their own."""
     config = Config()
-    config.set_main_option(
-        "script_location", str(Path(__file__).parent).replace("%", "%%")
-    )
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
 
 
@@ -33,9 +31,7 @@ def head() -> str:
 
 def upgrade(connection: sqlite3.Connection, *, place: str) -> None:
     """Run the migrations that this store lacks, in one transaction."""
-    engine = create_engine(
-        "sqlite://", creator=lambda: connection, poolclass=StaticPool
-    )
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
     config = configuration()
     try:
         with engine.connect() as shared:

@@ -1,0 +1,53 @@
+# Everything there is to do. On a fresh machine with Python 3.11 and make: `make demo`, `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+READY := $(VENV)/ready
+WORKERS ?= 2
+
+.PHONY: setup demo test check format soak lock docs bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml requirements/uv.txt requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it with PYTHON=..." >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: setup
+	@$(BIN)/safeconduct demo
+
+# Lint, types and layers, then every test.
+test: check
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
+
+check: setup
+	@$(BIN)/ruff format --check --quiet . || { echo "run make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: setup
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
+# The same proofs with their full counts; takes minutes.
+soak: setup
+	@SAFECONDUCT_SOAK=1 $(BIN)/python -m pytest -m soakable -n $(WORKERS) --timeout 1800 -q
+
+# With no UV_* variable set: an extra index would lock what only one machine has.
+lock: setup
+	@cd requirements && for set in run dev; do \
+		env -u UV_INDEX -u UV_FIND_LINKS ../$(UV) pip compile --quiet --universal --python-version 3.11 \
+			--generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
+			$$(test $$set = dev && echo --group ../pyproject.toml:dev) ../pyproject.toml \
+			--output-file $$set.txt; done
+	@grep '^uv==' -A 100 requirements/dev.txt | awk 'NR>1 && /^[a-z]/ {exit} {print}' > requirements/uv.txt
+
+clean:
+	rm -rf $(VENV) .safeconduct .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,126 @@
+"""Decides again from a record: what explains a decision, and what shows that it was made so.
+
+Only the stored context and the stored policies are read, never live state, and nothing is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import bindparam, select
+
+from agents.arbitration import arbitrate
+from agents.candidates import propose
+from agents.minds.mind import Mind
+from agents.record import Record, read_record
+from agents.thinking import Fingerprint, think
+from agents.workspace import Workspace
+from domain.canonical import canonical
+from domain.context import Pass
+from store import tables as t
+from store.database import Database
+from store.instants import instant
+from store.statements import Statement
+from traces.explain import Explanation, Weighed
+from traces.history import History, Kept
+
+_VOTES = Statement(
+    select(
+        t.approval_votes.c.by,
+        t.approval_votes.c.vote,
+        t.approval_votes.c.at,
+        t.approval_votes.c.surface,
+        t.approval_votes.c.reason,
+    )
+    .join(t.approvals, t.approvals.c.approval_id == t.approval_votes.c.approval_id)
+    .where(t.approvals.c.decision_id == bindparam("decision"))
+    .order_by(t.approval_votes.c.at, t.approval_votes.c.vote_id)
+)
+
+WorkspaceOf = Callable[[str], Workspace]
+
+
+def same_again(record: Record, workspace: Workspace, mind: Mind, fingerprint: Fingerprint) -> bool:
+    """Whether thinking again about the recorded context gives the recorded one, byte for byte."""
+    again = think(record.context, workspace, mind, fingerprint)
+    return canonical(again.thought) == canonical(record.thought)
+
+
+def explain(
+    database: Database, decision_id: str, workspace_of: WorkspaceOf, mind: Mind
+) -> Explanation:
+    """Everything that is known of a decision.
+
+    Args:
+        workspace_of: the workspace of a version, as it was.
+    """
+    history = History(database)
+    kept = history.get(decision_id)
+    data = kept.record()
+    if data is None:
+        return _of_erased(database, kept, history)
+    record = read_record(data)
+    workspace = workspace_of(kept.decision().workspace_version)
+    thought = record.thought
+    return Explanation(
+        decision=kept.decision(record.event_id),
+        asked=record.context.asked,
+        event=record.context.event,
+        candidates=_weighed(record, workspace),
+        not_entered=thought.not_entered,
+        withheld=record.context.withheld,
+        permit_id=thought.permit_id,
+        not_after=thought.not_after,
+        expires_at=thought.expires_at,
+        proposal_hash=thought.proposal_hash,
+        steps=tuple(history.steps(decision_id)),
+        outcomes=tuple(history.outcomes(decision_id)),
+        children=tuple(history.children(decision_id)),
+        votes=_votes(database, decision_id),
+        same=same_again(record, workspace, mind, database.vault.fingerprint_bytes),
+    )
+
+
+def _of_erased(database: Database, kept: Kept, history: History) -> Explanation:
+    decision = kept.decision()
+    return Explanation(
+        decision=decision,
+        asked=Pass(decision.asked, kept.pass_n, decision.parent_id),
+        steps=tuple(history.steps(decision.decision_id)),
+        outcomes=tuple(history.outcomes(decision.decision_id)),
+        children=tuple(history.children(decision.decision_id)),
+        votes=_votes(database, decision.decision_id),
+    )
+
+
+def _weighed(record: Record, workspace: Workspace) -> tuple[Weighed, ...]:
+    """The candidates in their order, each with every rule asked again about it."""
+    context, thought = record.context, record.thought
+    notes = {(one.action, one.journey): one.note for one in thought.considered}
+    weighed = []
+    for ranked in arbitrate(propose(workspace, context).candidates):
+        candidate, action = ranked.candidate, ranked.candidate.action
+        note = notes.get((action.name, candidate.journey), "")
+        chosen = thought.proposal_hash if note == "chosen" else None
+        weighed.append(
+            Weighed(
+                action=action.name,
+                title=action.title,
+                journey=candidate.journey,
+                tool=action.tool,
+                channel=action.channel,
+                priority=ranked.priority,
+                factors=ranked.factors,
+                note=note,
+                findings=workspace.guard.ask_in_full(candidate, context, chosen),
+            )
+        )
+    return tuple(weighed)
+
+
+def _votes(database: Database, decision_id: str) -> tuple[dict[str, str | datetime], ...]:
+    return tuple(
+        {"by": by, "vote": said, "at": instant(at), "surface": surface, "reason": reason}
+        for by, said, at, surface, reason in database.rows(_VOTES, decision=decision_id)
+    )

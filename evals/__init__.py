@@ -1,0 +1,1 @@
+"""How well do we decide? Worlds, replay, checks and reports."""

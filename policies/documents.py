@@ -1,0 +1,418 @@
+"""Reads what people write (YAML, TOML): every value keeps its line, and nothing is guessed.
+
+YAML is read as its 1.2 core says: only `true` and `false` are booleans, so the country `no` and
+the window `08:00-21:00` stay text. Anchors, tags and doubled keys are refused: a reader of the
+file should see what it means.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import BaseModel, PlainValidator, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from domain.action import Money
+from domain.errors import ConfigurationError
+
+DOCUMENT_BYTES_MAX = 1_000_000
+DOCUMENT_DEPTH_MAX = 32
+DURATION_MAX = timedelta(days=400)
+
+Key = str | int
+Path = tuple[Key, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+# What values may be, beyond plain text and numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A daily window `[open, close)` of wall time; a close of 24:00 is `time.max`."""
+
+    open: time
+    close: time
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def _duration(value: Any) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,9})([smhdw])", value) if isinstance(value, str) else None
+    if match is None or match.group(1).strip("0") == "":
+        raise ValueError("it is no duration; write a number and a unit: `30s`, `15m`, `24h`, `7d`")
+    span = timedelta(seconds=int(match.group(1)) * _UNITS[match.group(2)])
+    if span > DURATION_MAX:
+        raise ValueError(f"it is longer than {DURATION_MAX.days} days")
+    return span
+
+
+def _window(value: Any) -> Window:
+    shape = r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)"
+    match = re.fullmatch(shape, value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("it is no window; write it as `08:00-21:00`")
+    opens = time(int(match.group(1)), int(match.group(2)))
+    closes = time.max if match.group(3) is None else time(int(match[3]), int(match[4]))
+    if opens == closes:
+        raise ValueError("it opens when it closes, so it is never open; leave the rule out instead")
+    return Window(opens, closes)
+
+
+def _instant(value: Any) -> datetime:
+    try:
+        at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError("it is no instant; write it with its zone: `2026-12-31T23:00:00Z`")
+    return at.astimezone(UTC)
+
+
+def _money(value: Any) -> Money:
+    shape = r"([0-9]{1,12})(?:\.([0-9]{2}))? ([A-Z]{3})"
+    match = re.fullmatch(shape, value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("it is no amount; write it as `5.00 EUR`")
+    return Money(int(match[1]) * 100 + int(match[2] or 0), match[3])
+
+
+def _zone(value: Any) -> str:
+    try:
+        return ZoneInfo(value).key
+    except (TypeError, ValueError, OSError) as error:
+        raise ValueError("it is no time zone; write it as `Europe/Berlin`") from error
+
+
+Duration = Annotated[timedelta, PlainValidator(_duration)]
+WallWindow = Annotated[Window, PlainValidator(_window)]
+Instant = Annotated[datetime, PlainValidator(_instant)]
+MoneyText = Annotated[Money, PlainValidator(_money)]
+TimeZoneName = Annotated[str, PlainValidator(_zone)]
+
+
+# A document
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file's data, and where in the file each key stands.
+
+    `positions` maps a path of keys to (line of the key, line of its value, column of its value),
+    counted from 1.
+    """
+
+    path: str
+    data: Any
+    positions: Mapping[Path, tuple[int, int, int]] = field(default_factory=dict)
+
+    def place(self, *keys: Key) -> str:
+        """`file:line` of a key, or of the nearest thing around it that is there."""
+        found = self._nearest(keys)
+        return f"{self.path}:{found[0]}" if found else self.path
+
+    def position(self, *keys: Key) -> tuple[int, int]:
+        """Line and column, from 1, at which the text of a value begins."""
+        found = self._nearest(keys)
+        return (found[1], found[2]) if found else (1, 1)
+
+    def validate(self, model: type[Model]) -> Model:
+        """The data as that model; raises one `ConfigurationError`, for the first mistake."""
+        try:
+            return model.model_validate(self.data, strict=True)
+        except ValidationError as error:
+            faults = error.errors(include_url=False)
+            first = min(faults, key=lambda fault: self._line(fault["loc"]))
+            raise self._fault(first, model, len(faults) - 1) from None
+
+    def _nearest(self, keys: Path) -> tuple[int, int, int] | None:
+        for length in range(len(keys), 0, -1):
+            if keys[:length] in self.positions:
+                return self.positions[keys[:length]]
+        return None
+
+    def _line(self, loc: Path) -> int:
+        found = self._nearest(loc)
+        return found[0] if found else 0
+
+    def _fault(self, fault: ErrorDetails, model: type[BaseModel], more: int) -> ConfigurationError:
+        loc = tuple(key for key in fault["loc"] if key != "[key]")
+        where, last = _spoken(loc[:-1]), str(loc[-1]) if loc else ""
+        fields = _fields_at(model, loc[:-1])
+        info = fields.get(last)
+        match fault["type"]:
+            case "missing":
+                cause, remedy = f"{where} has no `{last}`", f"add one{_example(last, info)}"
+            case "extra_forbidden":
+                cause = f"{where} has no key `{last}`"
+                remedy = _did_you_mean(last, fields) or (
+                    f"use one of {', '.join(f'`{name}`' for name in sorted(fields))}"
+                )
+            case _:
+                cause, remedy = _wrong_value(fault, _spoken(loc), info)
+        if more:
+            remedy += f" ({more} more to mend in this file)"
+        return ConfigurationError(cause, place=self.place(*loc), remedy=remedy)
+
+
+def _wrong_value(fault: ErrorDetails, where: str, info: FieldInfo | None) -> tuple[str, str]:
+    said = fault["msg"].removeprefix("Value error, ")
+    said = said[:1].lower() + said[1:]
+    if "[key]" in fault["loc"]:
+        return f"{where} is no name that can be used here", f"{said}"
+    cause, _, remedy = said.partition("; ")
+    given = fault["input"]
+    shown = given if isinstance(given, str) else repr(given)
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    if not remedy:
+        examples = info.examples if info is not None else None
+        remedy = f"write it as `{_plain(examples[0])}`" if examples else "correct it"
+    return f"{where} is `{shown}`: {cause}", remedy
+
+
+def _spoken(loc: Path) -> str:
+    words = ""
+    for key in loc:
+        words += f"[{key}]" if isinstance(key, int) else f"{'.' if words else ''}{key}"
+    return f"`{words}`" if words else "the file"
+
+
+def _example(name: str, info: FieldInfo | None) -> str:
+    return f" such as `{name}: {_plain(info.examples[0])}`" if info and info.examples else ""
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_plain(item) for item in value)}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _did_you_mean(name: str, fields: Mapping[str, FieldInfo]) -> str | None:
+    close = difflib.get_close_matches(name, fields, n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else None
+
+
+def _fields_at(model: type[BaseModel], loc: Path) -> Mapping[str, FieldInfo]:
+    """The fields of the model that stands at a place inside another one."""
+    kind: Any = model
+    for key in loc:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            info = kind.model_fields.get(str(key))
+            kind = None if info is None else info.annotation
+        else:
+            args = [arg for arg in get_args(kind) if arg is not type(None)]
+            kind = args[-1] if args else None
+        while get_origin(kind) is Annotated:
+            kind = get_args(kind)[0]
+        kind = _without_none(kind)
+    return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+
+
+def _without_none(kind: Any) -> Any:
+    args = get_args(kind)
+    if type(None) in args:
+        return next(arg for arg in args if arg is not type(None))
+    return kind
+
+
+# YAML
+
+
+def parse_yaml(text: str, path: str) -> Document:
+    """Read one YAML document. Raises `ConfigurationError` with file, line and remedy."""
+    _check_size(text, path)
+    builder = _Builder(path)
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            builder.take(event)
+    except yaml.YAMLError as error:
+        raise _syntax(error, path) from None
+    return Document(path, {} if builder.result is None else builder.result, builder.positions)
+
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _check_size(text: str, path: str) -> None:
+    if len(text) > DOCUMENT_BYTES_MAX:
+        raise ConfigurationError(
+            f"the file is longer than {DOCUMENT_BYTES_MAX} characters",
+            place=path,
+            remedy="split it into several",
+        )
+
+
+def _syntax(error: yaml.YAMLError, path: str) -> ConfigurationError:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return ConfigurationError(
+        f"this is no YAML: {problem}",
+        place=f"{path}:{mark.line + 1}" if mark is not None else path,
+        remedy="check indentation, colons and quotes around this line",
+    )
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list that is being read."""
+
+    value: dict[str, Any] | list[Any]
+    path: Path
+    key: str | None = None
+    key_line: int = 0
+
+
+class _Builder:
+    """Builds values from the parser's events, so that depth costs no recursion."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._open: list[_Open] = []
+        self._documents = 0
+        self.result: Any = None
+        self.positions: dict[Path, tuple[int, int, int]] = {}
+
+    def take(self, event: Any) -> None:
+        """One event of the parser."""
+        match event:
+            case yaml.DocumentStartEvent():
+                self._documents += 1
+                if self._documents > 1:
+                    raise self._wrong(event, "a second document begins", "write one file for each")
+            case yaml.AliasEvent():
+                raise self._wrong(event, "an alias is used", "write the value out")
+            case yaml.ScalarEvent():
+                self._check_plain(event)
+                self._scalar(event)
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                self._check_plain(event)
+                self._begin(event)
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                self._open.pop()
+            case _:
+                pass
+
+    def _check_plain(self, event: Any) -> None:
+        if event.anchor is not None:
+            raise self._wrong(event, "an anchor is used", "write the value out where it is needed")
+        if event.tag is not None and event.tag != "!":
+            raise self._wrong(event, f"the tag `{event.tag}` is used", "remove it")
+
+    def _begin(self, event: Any) -> None:
+        top = self._open[-1] if self._open else None
+        if top is not None and isinstance(top.value, dict) and top.key is None:
+            raise self._wrong(event, "a key is no text", "write keys as plain words")
+        if len(self._open) >= DOCUMENT_DEPTH_MAX:
+            raise self._wrong(
+                event, f"the file is nested deeper than {DOCUMENT_DEPTH_MAX}", "flatten it"
+            )
+        value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
+        path = self._attach(value, event)
+        self._open.append(_Open(value, path))
+
+    def _scalar(self, event: Any) -> None:
+        top = self._open[-1] if self._open else None
+        if top is None or not isinstance(top.value, dict) or top.key is not None:
+            self._attach(_resolved(event), event)
+            return
+        if event.value in top.value:
+            raise self._wrong(event, f"key `{event.value}` is there twice", "remove one")
+        top.key, top.key_line = event.value, event.start_mark.line + 1
+
+    def _attach(self, value: Any, event: Any) -> Path:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        if getattr(event, "style", None) in ("|", ">"):  # the text begins on the next line
+            line, column = line + 1, 1
+        if not self._open:
+            self.result = value
+            return ()
+        top = self._open[-1]
+        if isinstance(top.value, dict):
+            assert top.key is not None
+            path, key_line = (*top.path, top.key), top.key_line
+            top.value[top.key] = value
+            top.key = None
+        else:
+            path, key_line = (*top.path, len(top.value)), line
+            top.value.append(value)
+        self.positions[path] = (key_line, line, column)
+        return path
+
+    def _wrong(self, event: Any, cause: str, remedy: str) -> ConfigurationError:
+        return ConfigurationError(
+            cause, place=f"{self._path}:{event.start_mark.line + 1}", remedy=remedy
+        )
+
+
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]{1,18}(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
+_WORDS: Mapping[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
+
+
+def _resolved(event: Any) -> Any:
+    text: str = event.value
+    if event.style:  # quoted, or a block
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text) and not re.fullmatch(r"[-+]?[0-9]+", text):
+        return float(text)
+    return text
+
+
+# TOML
+
+
+def parse_toml(text: str, path: str) -> Document:
+    """Read one TOML document. Raises `ConfigurationError` with file, line and remedy."""
+    _check_size(text, path)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        raise ConfigurationError(
+            f"this is no TOML: {error}",
+            place=f"{path}:{line.group(1)}" if line else path,
+            remedy="check quotes, brackets and doubled keys around this line",
+        ) from None
+    except RecursionError:
+        raise ConfigurationError("the file is nested too deeply", place=path) from None
+    return Document(path, data, _toml_positions(text))
+
+
+_HEADER = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]+\s*(#.*)?")
+_ASSIGNMENT = re.compile(
+    r"""\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*=\s*"""
+)
+_PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*\.?""")
+
+
+def _toml_positions(text: str) -> dict[Path, tuple[int, int, int]]:
+    """Where each key stands: the standard library's reader does not say."""
+    positions: dict[Path, tuple[int, int, int]] = {}
+    table: Path = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        header, assignment = _HEADER.fullmatch(line), _ASSIGNMENT.match(line)
+        if header is not None:
+            table = _dotted(header.group(1))
+            positions.setdefault(table, (number, number, 1))
+        elif assignment is not None:
+            path = (*table, *_dotted(assignment.group(1)))
+            positions.setdefault(path, (number, number, assignment.end() + 1))
+    return positions
+
+
+def _dotted(text: str) -> Path:
+    return tuple(next(p for p in match.groups() if p is not None) for match in _PART.finditer(text))

@@ -1,0 +1,509 @@
+"""Compiles conditions written in CEL, and refuses at load what would go wrong in silence.
+
+CEL absorbs errors (`x.missing || true` is true) and compares across types without a word
+(`"5" == 5` is false). So a condition is parsed when it is loaded: every field must be declared
+and meant for deciding, an optional one must be guarded by `has()`, and both sides of a comparison
+must be of one type. What is left of CEL is what rules need: fields, literals, comparisons, `in`,
+arithmetic, `&& || ! ?:`, and a few functions of text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import cel
+from lark import Lark, Token, Tree
+from lark.exceptions import LarkError, UnexpectedInput
+
+from domain.context import FieldLabel, Use
+from domain.errors import ConfigurationError, SafeconductError
+
+CONDITION_LENGTH_MAX = 1_000
+CONDITION_DEPTH_MAX = 300
+_INT64 = range(-(2**63), 2**63)
+
+Kind = Literal["string", "int", "double", "bool", "null"]
+
+
+class RuleFailed(SafeconductError):
+    """A condition could not be evaluated; whoever asked must not pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Context fields made ready for evaluation; `mistyped` ones are not what they were declared."""
+
+    context: Any
+    mistyped: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One compiled condition. `labels` are the declared fields that it reads."""
+
+    text: str
+    place: str
+    labels: Mapping[str, FieldLabel]
+    program: Any
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The names of the fields it reads."""
+        return tuple(self.labels)
+
+    def evaluate(self, bound: Bound) -> bool:
+        """Whether it is true. Raises `RuleFailed` where a field is not of its declared type."""
+        wrong = bound.mistyped.intersection(self.labels)
+        if wrong:
+            name = min(wrong)
+            raise RuleFailed(
+                f"`{name}` is not {_a(self.labels[name].type)}",
+                place=self.place,
+                remedy=f"send it as declared at {self.labels[name].place}",
+            )
+        try:
+            return self.program.execute(bound.context) is True
+        except Exception as error:  # the engine raises several kinds of its own
+            raise RuleFailed(f"`{self.text}` failed: {error}", place=self.place) from error
+
+
+def bind(fields: Mapping[str, Any], labels: Mapping[str, FieldLabel]) -> Bound:
+    """Make the named fields ready, once for all conditions of a decision.
+
+    Absent fields stay absent inside their roots, so that `has()` can ask for them.
+    """
+    roots: dict[str, Any] = {}
+    mistyped = set()
+    for name, label in labels.items():
+        *path, last = name.split(".")
+        inner = roots
+        for part in path:
+            inner = inner.setdefault(part, {})
+        value = fields.get(name)
+        if value is None:
+            continue
+        value = _typed(value, label.type)
+        if value is None:
+            mistyped.add(name)
+        else:
+            inner[last] = value
+    return Bound(cel.Context(roots), frozenset(mistyped))
+
+
+def _typed(value: Any, kind: str) -> Any:
+    """The value as that type, or None where it is not of it. Whole numbers are doubles too."""
+    match kind:
+        case "string":
+            return value if isinstance(value, str) else None
+        case "bool":
+            return value if isinstance(value, bool) else None
+        case "int":
+            whole = isinstance(value, int) and not isinstance(value, bool) and value in _INT64
+            return value if whole else None
+        case _:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            return float(value) if number and abs(value) < 1e300 else None
+
+
+def compile_condition(
+    text: str,
+    fields: Mapping[str, FieldLabel],
+    *,
+    shown_as: str,
+    line: int,
+    column: int = 1,
+    use: Use = "decide",
+) -> Condition:
+    """Compile and check one condition.
+
+    Args:
+        fields: the fields that it may read, by name.
+        shown_as: the file it stands in; `line` and `column` are where its text begins.
+        use: what the condition does with the fields.
+
+    Raises:
+        ConfigurationError: with the place, what is wrong, and the remedy.
+    """
+    reader = _Reader(fields, shown_as, line, use)
+    tree = reader.parse(text)
+    said = reader.read(tree, frozenset())
+    if said.kind != "bool":
+        raise reader.wrong(
+            tree, f"the condition is {_a(said.kind)}, not true or false", "compare it"
+        )
+    if not reader.labels:
+        raise reader.wrong(
+            tree, "the condition reads no field, so it is always the same", "remove the rule"
+        )
+    try:
+        program = cel.compile(text)
+    except Exception as error:  # noqa: BLE001 - the engine raises several kinds of its own
+        raise reader.wrong(tree, f"the condition does not compile: {error}", "correct it") from None
+    return Condition(text, f"{shown_as}:{line}", dict(sorted(reader.labels.items())), program)
+
+
+@lru_cache(maxsize=1)
+def _parser() -> Lark:
+    # cel-python's grammar, without importing that package, which takes 0.2 s.
+    found = importlib.util.find_spec("celpy")
+    assert found is not None and found.origin is not None
+    grammar = (Path(found.origin).parent / "cel.lark").read_text(encoding="utf-8")
+
+    def literal(token: Token) -> Token:
+        is_bool = token.value in ("true", "false")
+        return Token.new_borrow_pos("BOOL_LIT", token.value, token) if is_bool else token
+
+    return Lark(
+        grammar,
+        parser="lalr",
+        start="expr",
+        lexer_callbacks={"IDENT": literal},
+        propagate_positions=True,
+        maybe_placeholders=False,
+        priority="invert",
+    )
+
+
+Node = Tree[Token]
+Names = frozenset[str]
+_NONE: Names = frozenset()
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is known of a part: its type, and the fields that are there when it is true or false."""
+
+    kind: Kind
+    if_true: Names = _NONE
+    if_false: Names = _NONE
+
+
+_ORDERED = ("relation_lt", "relation_le", "relation_gt", "relation_ge")
+_TEXT_FUNCTIONS = ("startsWith", "endsWith", "contains")
+
+
+class _Reader:
+    """Reads one condition's tree: types, presence, declared fields."""
+
+    def __init__(
+        self, fields: Mapping[str, FieldLabel], shown_as: str, line: int, use: Use
+    ) -> None:
+        self._fields = fields
+        self._shown_as = shown_as
+        self._line = line
+        self._use = use
+        self.labels: dict[str, FieldLabel] = {}
+
+    def parse(self, text: str) -> Node:
+        """The tree, within its limits."""
+        if len(text) > CONDITION_LENGTH_MAX:
+            raise self._at(
+                1, f"the condition is longer than {CONDITION_LENGTH_MAX} characters", "split it"
+            )
+        try:
+            tree: Node = _parser().parse(text)
+        except UnexpectedInput as error:
+            row = error.line if isinstance(error.line, int) and error.line > 0 else 1
+            shown = text.splitlines()[row - 1][max(0, error.column - 1) :][:20] if text else ""
+            found = f"at `{shown}`" if shown.strip() else "at its end"
+            raise self._at(
+                row, f"the condition is no CEL: it makes no sense {found}", "correct it"
+            ) from None
+        except LarkError as error:
+            raise self._at(1, f"the condition is no CEL: {error}", "correct it") from None
+        if _depth(tree) > CONDITION_DEPTH_MAX:
+            raise self._at(1, "the condition is nested too deeply", "split it into several rules")
+        return tree
+
+    def wrong(self, node: Node, cause: str, remedy: str) -> ConfigurationError:
+        """An error at a part's place."""
+        return self._at(getattr(node.meta, "line", None) or 1, cause, remedy)
+
+    def _at(self, row: int, cause: str, remedy: str) -> ConfigurationError:
+        return ConfigurationError(
+            cause, place=f"{self._shown_as}:{self._line + row - 1}", remedy=remedy
+        )
+
+    def read(self, node: Node, known: Names) -> _Said:
+        """What a part says, where the fields `known` are there."""
+        node = _inmost(node)
+        match node.data:
+            case "expr":
+                return self._choice(node, known)
+            case "conditionalor":
+                return self._either(node, known)
+            case "conditionaland":
+                return self._both(node, known)
+            case "relation":
+                return self._relation(node, known)
+            case "addition" | "multiplication":
+                return self._arithmetic(node, known)
+            case "unary":
+                return self._unary(node, known)
+            case "literal":
+                return self._literal(node)
+            case "ident" | "member_dot":
+                return self._field(node, known)
+            case "ident_arg":
+                return self._function(node, known)
+            case "member_dot_arg":
+                return self._method(node, known)
+            case _:
+                raise self.wrong(
+                    node,
+                    f"the condition uses {_WORDS.get(node.data, node.data)}",
+                    "use fields, literals, comparisons, `in [..]`, `&&`, `||`, `!`",
+                )
+
+    def _choice(self, node: Node, known: Names) -> _Said:
+        test, yes, no = _trees(node)
+        asked = self._boolean(test, known)
+        first = self.read(yes, known | asked.if_true)
+        second = self.read(no, known | asked.if_false)
+        if first.kind != second.kind:
+            raise self.wrong(
+                node,
+                f"one side of `?:` is {_a(first.kind)}, the other {_a(second.kind)}",
+                "match them",
+            )
+        return _Said(
+            first.kind,
+            (first.if_true | asked.if_true) & (second.if_true | asked.if_false),
+            (first.if_false | asked.if_true) & (second.if_false | asked.if_false),
+        )
+
+    def _either(self, node: Node, known: Names) -> _Said:
+        left, right = _trees(node)
+        one = self._boolean(left, known)
+        two = self._boolean(right, known | one.if_false)
+        return _Said("bool", one.if_true & two.if_true, one.if_false | two.if_false)
+
+    def _both(self, node: Node, known: Names) -> _Said:
+        left, right = _trees(node)
+        one = self._boolean(left, known)
+        two = self._boolean(right, known | one.if_true)
+        return _Said("bool", one.if_true | two.if_true, one.if_false & two.if_false)
+
+    def _boolean(self, node: Node, known: Names) -> _Said:
+        said = self.read(node, known)
+        if said.kind != "bool":
+            raise self.wrong(
+                node, f"{_a(said.kind)} stands where true or false is asked", "compare it"
+            )
+        return said
+
+    def _relation(self, node: Node, known: Names) -> _Said:
+        head, right = _trees(node)
+        (left,) = _trees(head)
+        one = self.read(left, known)
+        if head.data == "relation_in":
+            self._among(right, one.kind, known)
+            return _Said("bool")
+        two = self.read(right, known)
+        if one.kind != two.kind:
+            raise self.wrong(
+                node,
+                f"{_a(one.kind)} is compared with {_a(two.kind)}, which is never equal",
+                _as_kind(one.kind, two.kind),
+            )
+        if head.data in _ORDERED and one.kind in ("bool", "null"):
+            raise self.wrong(node, f"{_a(one.kind)} has no order", "use `==` or `!=`")
+        return _Said("bool")
+
+    def _among(self, node: Node, kind: Kind, known: Names) -> None:
+        inner = _inmost(node)
+        if inner.data != "list_lit":
+            raise self.wrong(node, "`in` is asked of something that is no list", "write `in [..]`")
+        items = [item for group in _trees(inner) for item in _trees(group)]
+        for item in items:
+            said = self.read(item, known)
+            if said.kind != kind:
+                raise self.wrong(
+                    item,
+                    f"{_a(kind)} is looked for among values that are {said.kind}",
+                    _as_kind(kind, said.kind),
+                )
+
+    def _arithmetic(self, node: Node, known: Names) -> _Said:
+        head, right = _trees(node)
+        (left,) = _trees(head)
+        one, two = self.read(left, known), self.read(right, known)
+        if one.kind != two.kind or one.kind not in ("int", "double"):
+            raise self.wrong(
+                node, f"arithmetic of {_a(one.kind)} and {_a(two.kind)}", "use numbers of one type"
+            )
+        return _Said(one.kind)
+
+    def _unary(self, node: Node, known: Names) -> _Said:
+        sign, inner = _trees(node)
+        if sign.data == "unary_not":
+            said = self._boolean(inner, known)
+            return _Said("bool", said.if_false, said.if_true)
+        said = self.read(inner, known)
+        if said.kind not in ("int", "double"):
+            raise self.wrong(node, f"{_a(said.kind)} has no negative", "use a number")
+        return _Said(said.kind)
+
+    def _literal(self, node: Node) -> _Said:
+        token = node.children[0]
+        assert isinstance(token, Token)
+        kinds: dict[str, Kind] = {
+            "INT_LIT": "int",
+            "FLOAT_LIT": "double",
+            "STRING_LIT": "string",
+            "MLSTRING_LIT": "string",
+            "BOOL_LIT": "bool",
+        }
+        if token.type not in kinds:
+            raise self.wrong(
+                node, f"`{token}` is of no type that fields have", "use text, numbers, true, false"
+            )
+        return _Said(kinds[token.type])
+
+    def _field(self, node: Node, known: Names) -> _Said:
+        name = _dotted(node)
+        label = self._label(node, name)
+        if label.optional and name not in known:
+            raise self.wrong(node, f"`{name}` may be absent", f"ask first: `has({name}) && ...`")
+        return _Said(label.type)
+
+    def _label(self, node: Node, name: str | None) -> FieldLabel:
+        if name is None:
+            raise self.wrong(node, "something other than a field has a member", "name a field")
+        label = self._fields.get(name)
+        if label is None:
+            close = difflib.get_close_matches(name, self._fields, n=1, cutoff=0.6)
+            remedy = f"did you mean `{close[0]}`?" if close else "declare it under `fields:`"
+            raise self.wrong(node, f"field `{name}` is not declared", remedy)
+        if label.category in ("special", "secret") or self._use not in label.uses:
+            what = (
+                f"it is {label.category}"
+                if label.category in ("special", "secret")
+                else (f"its uses are {', '.join(label.uses)}")
+            )
+            raise self.wrong(
+                node,
+                f"field `{name}` may not be used to {self._use}: {what}",
+                f"remove it, or change its label at {label.place or 'its declaration'}",
+            )
+        self.labels[name] = label
+        return label
+
+    def _function(self, node: Node, known: Names) -> _Said:
+        name, arguments = str(node.children[0]), _arguments(node)
+        if name == "has" and len(arguments) == 1:
+            inner = _inmost(arguments[0])
+            field = _dotted(inner)
+            self._label(inner, field)
+            assert field is not None
+            return _Said("bool", frozenset((field,)))
+        if name == "size" and len(arguments) == 1:
+            self._text(arguments[0], known, "size")
+            return _Said("int")
+        known_names = "`has(field)`, `size(text)`"
+        raise self.wrong(node, f"`{name}` is no function that is known here", f"use {known_names}")
+
+    def _method(self, node: Node, known: Names) -> _Said:
+        subject, name = node.children[0], str(node.children[1])
+        arguments = _arguments(node)
+        if name not in _TEXT_FUNCTIONS or len(arguments) != 1 or not isinstance(subject, Tree):
+            raise self.wrong(
+                node,
+                f"`{name}` is no function that is known here",
+                f"use one of {', '.join(_TEXT_FUNCTIONS)}, with one text",
+            )
+        self._text(subject, known, name)
+        self._text(arguments[0], known, name)
+        return _Said("bool")
+
+    def _text(self, node: Node, known: Names, function: str) -> None:
+        said = self.read(node, known)
+        if said.kind != "string":
+            raise self.wrong(node, f"`{function}` is asked of {_a(said.kind)}", "give it a text")
+
+
+_WORDS: Mapping[str, str] = {
+    "member_index": "an index",
+    "member_object": "an object",
+    "map_lit": "a map",
+    "list_lit": "a list on its own",
+    "dot_ident": "a leading dot",
+    "dot_ident_arg": "a leading dot",
+}
+_TRANSPARENT = frozenset(
+    (
+        "expr",
+        "conditionalor",
+        "conditionaland",
+        "relation",
+        "addition",
+        "multiplication",
+        "unary",
+        "member",
+        "primary",
+        "paren_expr",
+    )
+)
+
+
+def _inmost(node: Node) -> Node:
+    """The part itself, without the grammar's layers around it."""
+    while node.data in _TRANSPARENT and len(node.children) == 1:
+        (inner,) = node.children
+        if not isinstance(inner, Tree):
+            break
+        node = inner
+    return node
+
+
+def _trees(node: Node) -> list[Node]:
+    return [child for child in node.children if isinstance(child, Tree)]
+
+
+def _arguments(node: Node) -> list[Node]:
+    groups = [child for child in _trees(node) if child.data == "exprlist"]
+    return _trees(groups[0]) if groups else []
+
+
+def _dotted(node: Node) -> str | None:
+    """The dotted name that a part spells, or None where it is something else."""
+    parts: list[str] = []
+    while True:
+        node = _inmost(node)
+        if node.data == "ident":
+            parts.append(str(node.children[0]))
+            return ".".join(reversed(parts))
+        if node.data != "member_dot" or not isinstance(node.children[0], Tree):
+            return None
+        parts.append(str(node.children[1]))
+        node = node.children[0]
+
+
+def _depth(tree: Node) -> int:
+    deepest, waiting = 0, [(tree, 1)]
+    while waiting:
+        node, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        waiting += [(child, depth + 1) for child in _trees(node)]
+    return deepest
+
+
+def _as_kind(wanted: Kind, given: Kind) -> str:
+    if {wanted, given} == {"double", "int"}:
+        return "write whole numbers with a point where the field is a double: `20.0`"
+    return f"make both {_a(wanted)}"
+
+
+def merged(conditions: Iterable[Condition]) -> dict[str, FieldLabel]:
+    """The fields that several conditions read, to be bound once."""
+    return {name: label for condition in conditions for name, label in condition.labels.items()}

@@ -1,0 +1,1 @@
+"""Who is this, as of now? Readers of events, identity, the consent ledger and contact history."""

@@ -1,0 +1,1 @@
+"""What did the sender say? One reader per format, and what they share."""

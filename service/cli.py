@@ -1,0 +1,344 @@
+"""The command line: what each command is called and takes; the work is done elsewhere.
+
+Only what a command needs is imported, where it is needed, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import getpass
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from domain.errors import ConfigurationError, LedgerBroken, SafeconductError
+
+app = typer.Typer(
+    name="safeconduct",
+    help="One customer event in, one explained decision out. Nothing reaches a customer without "
+    "a permit.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+approvals = typer.Typer(help="See and decide what waits for a person.", no_args_is_help=True)
+ledger = typer.Typer(help="Check the record.", no_args_is_help=True)
+events = typer.Typer(help="See and retry what could not be read.", no_args_is_help=True)
+kill = typer.Typer(help="Stop a channel, tool, journey, team, or all.", no_args_is_help=True)
+for name, group in (
+    ("approvals", approvals),
+    ("ledger", ledger),
+    ("events", events),
+    ("kill", kill),
+):
+    app.add_typer(group, name=name, rich_help_panel=None)
+
+Workspace = Annotated[
+    Path | None,
+    typer.Option("--workspace", help="A workspace's folder. [default: here, else the starter]"),
+]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", help="Such as sqlite:///path. [default: the workspace's]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+At = Annotated[
+    str | None,
+    typer.Option("--at", help="An instant, such as 2026-10-05T09:00:00Z. [default: now]"),
+]
+By = Annotated[str | None, typer.Option("--by", help="Who you are. [default: your login name]")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the record.")]
+Audience = Annotated[
+    Literal["customer", "agent", "auditor", "approver", "fraud"],
+    typer.Option("--audience", help="Who is to read it; some may not know of some rules."),
+]
+
+
+@app.command()
+def run(
+    files: Annotated[
+        list[str], typer.Argument(metavar="EVENTS...", help="Files of events; `-` reads stdin.")
+    ],
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on dead letters.")] = False,
+    reorder: Annotated[
+        str, typer.Option("--reorder", help="How late a row may come, such as 5m.")
+    ] = "0s",
+    at: At = None,
+) -> int:
+    """Decide about every event of some files: one line each."""
+    from service.desk import run_files
+
+    return run_files(
+        files, workspace, store, as_json=as_json, strict=strict, reorder=reorder, at=at
+    )
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder to make.")],
+) -> int:
+    """Write a workspace that runs at once."""
+    from service.settings import make_workspace
+
+    for line in make_workspace(folder):
+        print(line)
+    return 0
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Where to keep it. [default: nowhere]")
+    ] = None,
+) -> int:
+    """Run the sample journeys: decisions, an explanation, an approval, the ledger."""
+    from service.demo import show
+
+    return show(folder)
+
+
+@app.command()
+def explain(
+    decision: Annotated[str, typer.Argument(metavar="DECISION", help="A decision's id.")],
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    audience: Audience = "auditor",
+) -> int:
+    """Say why: candidates, scores, every rule asked with what it read, and the outcome."""
+    from service.reports import explanation
+
+    return _print(explanation(workspace, store, decision, audience, as_json=as_json))
+
+
+@app.command()
+def decisions(
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="Only this person's, merged ones included.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many.")] = 50,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
+    """List the newest decisions."""
+    from service.reports import decision_lines
+
+    return _print(decision_lines(workspace, store, profile, limit, as_json=as_json))
+
+
+@approvals.command("list")
+def approvals_list(
+    everything: Annotated[bool, typer.Option("--all", help="Decided ones too.")] = False,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """List what waits for a person."""
+    from service.reports import approval_lines
+
+    return _print(approval_lines(workspace, store, at, everything=everything, as_json=as_json))
+
+
+@approvals.command("approve")
+def approvals_approve(
+    approval: Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id.")],
+    by: By = None,
+    reason: Reason = "",
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Say yes: the guard is asked anew, and what it permits is done."""
+    from service.desk import decide_approval
+
+    return decide_approval(
+        workspace, store, approval, "approve", _who(by), reason, at, as_json=as_json
+    )
+
+
+@approvals.command("reject")
+def approvals_reject(
+    approval: Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id.")],
+    by: By = None,
+    reason: Reason = "",
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Say no: nothing is done, and what was reserved is given back."""
+    from service.desk import decide_approval
+
+    return decide_approval(
+        workspace, store, approval, "reject", _who(by), reason, at, as_json=as_json
+    )
+
+
+@ledger.command("verify")
+def ledger_verify(workspace: Workspace = None, store: Store = None, as_json: Json = False) -> int:
+    """Check every row against its chain; exit with 1 at the first broken one."""
+    from service.reports import verification
+
+    return _print(verification(workspace, store, as_json=as_json))
+
+
+@events.command("dead")
+def events_dead(
+    everything: Annotated[bool, typer.Option("--all", help="Retried ones too.")] = False,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
+    """List what could not be read, and why."""
+    from service.reports import dead_lines
+
+    return _print(dead_lines(workspace, store, everything=everything, as_json=as_json))
+
+
+@events.command("retry")
+def events_retry(
+    letters: Annotated[
+        list[str] | None, typer.Argument(metavar="[LETTER...]", help="Their ids. [default: all]")
+    ] = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Read dead letters again, after the workspace or the program was mended."""
+    from service.desk import retry_letters
+
+    return retry_letters(workspace, store, letters or [], at, as_json=as_json)
+
+
+Scope = Annotated[
+    str, typer.Argument(metavar="SCOPE", help="all, channel:C, tool:T, journey:J or team:T.")
+]
+
+
+@kill.command("on")
+def kill_on(
+    scope: Scope,
+    reason: Reason = "",
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    at: At = None,
+) -> int:
+    """Stop a scope from the next dispatch on."""
+    from service.desk import stop
+
+    return stop(workspace, store, scope, reason, _who(by), at)
+
+
+@kill.command("off")
+def kill_off(
+    scope: Scope,
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Let a scope go on; what it held is asked again."""
+    from service.desk import restart
+
+    return restart(workspace, store, scope, _who(by), at, as_json=as_json)
+
+
+@kill.command("list")
+def kill_list(
+    everything: Annotated[bool, typer.Option("--all", help="Past ones too.")] = False,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
+    """List what is stopped."""
+    from service.reports import switch_lines
+
+    return _print(switch_lines(workspace, store, everything=everything, as_json=as_json))
+
+
+def _print(lines: Any) -> int:
+    for line in lines:
+        print(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False))
+    return 0
+
+
+def _who(by: str | None) -> str:
+    if by is not None:
+        return by
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no name for this user id
+        return f"uid-{os.getuid()}"
+
+
+PACKAGES = ("agents", "domain", "evals", "policies", "profiles", "store", "tools", "traces")
+
+
+def check_packages() -> None:
+    """Refuse to run with somebody else's `agents` or `tools` on the path instead of our own."""
+    home = Path(__file__).resolve().parent.parent
+    for package in PACKAGES:
+        found = importlib.util.find_spec(package)
+        where = Path(found.origin).resolve().parent.parent if found and found.origin else None
+        if where != home:
+            raise ConfigurationError(
+                f"the package `{package}` is not this program's own",
+                place=str(where or package),
+                remedy="install safeconduct in an environment of its own: `make setup`",
+            )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command: 0; 2 for usage or configuration; 1 for dead letters or a broken ledger."""
+    try:
+        check_packages()
+        code = app(args=arguments, prog_name="safeconduct", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except typer.Abort:
+        return 130
+    except KeyboardInterrupt:
+        print(
+            "safeconduct: interrupted; what had begun is settled at the next start", file=sys.stderr
+        )
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except LedgerBroken as error:
+        print(f"safeconduct: {error}", file=sys.stderr)
+        return 1
+    except SafeconductError as error:
+        print(f"safeconduct: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()  # the command's words are off: typer says where
+        return int(getattr(error, "exit_code", 2))
+
+
+def console() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    console()

@@ -1,0 +1,141 @@
+"""Delivers into a folder: a file a message, whole or not there, and there for good once sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+from domain.errors import DeliveryError
+from tools.channels.channel import NAME, Message, Receipt, check
+from tools.channels.mail import compose
+from tools.toolbox import Recovery
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_SUFFIXES = ("eml", "json")
+
+
+class LocalOutbox:
+    """Serves any channel: e-mail as `.eml`, everything else as `.json`.
+
+    A message lies at `folder/<channel>/<day in UTC>/<key>.<suffix>`. It is written beside its place
+    and linked to it: a name is taken once, so that a key is delivered once, whoever tries.
+
+    Args:
+        folder: made when the first message is sent.
+    """
+
+    __slots__ = ("_folder",)
+
+    name = "local"
+    recovery: Recovery = "lookup"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def send(self, message: Message) -> Receipt:
+        """Write it down durably; `sent` too where this key was already there."""
+        try:
+            content, suffix = _content(message)
+        except DeliveryError as error:
+            return Receipt("failed", str(error))
+        place = self._folder / message.channel / _day(message.sent_at)
+        return _deliver(place, message.key, content, suffix)
+
+    async def lookup(self, key: str, sent_at: datetime) -> Receipt | None:
+        """Whether the file is there. A half-written one is removed, and can then never be sent."""
+        if NAME.fullmatch(key) is None:
+            return None
+        try:
+            for channel in _names(self._folder):
+                if _has(self._folder / channel / _day(sent_at), key):
+                    return Receipt("sent", "found in the outbox")
+        except OSError as error:
+            return Receipt("unknown", f"the outbox cannot be read: {error.strerror}")
+        return None
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names are all that is wanted, and fast
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _has(place: Path, key: str) -> bool:
+    # In this order: a sender that is merely slow either has linked its file before, or cannot now.
+    for name in _names(place):
+        if name.startswith(f".{key}."):
+            (place / name).unlink(missing_ok=True)
+    return any((place / f"{key}.{suffix}").exists() for suffix in _SUFFIXES)
+
+
+def _content(message: Message) -> tuple[bytes, str]:
+    if message.channel == "email":
+        return compose(message).as_bytes(), "eml"
+    check(message)
+    shown = {field.name: getattr(message, field.name) for field in fields(message)}
+    shown["headers"] = dict(message.headers)
+    shown["sent_at"] = message.sent_at.astimezone(UTC).isoformat()
+    return (json.dumps(shown, ensure_ascii=False, indent=2) + "\n").encode(), "json"
+
+
+def _day(at: datetime) -> str:
+    return at.astimezone(UTC).date().isoformat()
+
+
+def _deliver(place: Path, key: str, content: bytes, suffix: str) -> Receipt:
+    """Link the finished file to its name: the one instant before which nothing was sent."""
+    part = f"{place}/.{key}.{secrets.token_hex(4)}.part"
+    detail = ""
+    try:
+        _write(_open(place, part), content)
+        os.link(part, f"{place}/{key}.{suffix}")
+    except FileExistsError:
+        detail = "already sent"
+    except OSError as error:
+        return Receipt("failed", f"the outbox cannot be written: {error.strerror}")
+    finally:
+        with suppress(OSError):
+            os.unlink(part)  # noqa: PTH108 - as `os.link` above it
+    try:
+        _sync(place)
+    except OSError as error:
+        return Receipt("unknown", f"written, but perhaps not for good: {error.strerror}")
+    return Receipt("sent", detail)
+
+
+def _open(place: Path, part: str) -> int:
+    """The file's descriptor. Folders are looked after only when they turn out to be missing."""
+    try:
+        return os.open(part, _NEW, 0o600)
+    except FileNotFoundError:
+        _make(place)
+        return os.open(part, _NEW, 0o600)
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _make(folder: Path) -> None:
+    """Make what is missing, private from the start, and durable where it is entered."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+        _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,353 @@
+"""Puts a decision into words, for people and for programs, each audience seeing what it may."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from domain.context import EventView, Pass
+from domain.decision import Decision
+from domain.verdict import CLEARED_BY, Audience, Finding, disclosed
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """One candidate: its place in the order, and what every rule said about it.
+
+    `factors` multiply to `priority`. `note` is `chosen`, `holdout` or empty.
+    """
+
+    action: str
+    title: str
+    journey: str
+    tool: str
+    channel: str | None
+    priority: float
+    factors: tuple[tuple[str, float], ...]
+    note: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def against(self) -> tuple[Finding, ...]:
+        """The findings that did not pass."""
+        return tuple(finding for finding in self.findings if not finding.passed)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All that is known of one decision.
+
+    `event`, `candidates` and what follows are empty where the person was erased: then only the
+    row's plain columns are left. `same` says whether deciding again from the stored context and
+    policies gives the very same decision.
+    """
+
+    decision: Decision
+    asked: Pass
+    event: EventView | None = None
+    candidates: tuple[Weighed, ...] = ()
+    not_entered: tuple[tuple[str, str], ...] = ()
+    withheld: tuple[str, ...] = ()
+    permit_id: str | None = None
+    not_after: datetime | None = None
+    expires_at: datetime | None = None
+    proposal_hash: str | None = None
+    steps: tuple[Mapping[str, Any], ...] = ()
+    outcomes: tuple[Mapping[str, Any], ...] = ()
+    children: tuple[Mapping[str, Any], ...] = ()
+    votes: tuple[Mapping[str, Any], ...] = ()
+    same: bool | None = None
+
+
+def as_json(explanation: Explanation, audience: Audience) -> dict[str, Any]:
+    """The explanation as plain data; findings outside `shown_to` read `unavailable`."""
+    decision, event = explanation.decision, explanation.event
+    return {
+        "decision_id": decision.decision_id,
+        "event_id": decision.event_id or None,
+        "profile_id": decision.profile_id,
+        "at": _stamp(decision.at),
+        "event": {
+            "name": decision.event,
+            "occurred_at": _stamp(event.occurred_at) if event else None,
+            "received_at": _stamp(event.received_at) if event else None,
+        },
+        "pass": {
+            "kind": explanation.asked.kind,
+            "n": explanation.asked.n,
+            "parent_id": explanation.asked.parent_id,
+        },
+        "verdict": decision.verdict,
+        "action": decision.action,
+        "journey": decision.journey,
+        "tool": decision.tool,
+        "channel": decision.channel,
+        "held_for": decision.held_for,
+        **_said(explanation, audience),
+        "next_eligible_at": _stamp(decision.next_eligible_at),
+        "expires_at": _stamp(explanation.expires_at),
+        "mind": decision.mind,
+        "versions": {
+            "workspace": decision.workspace_version,
+            "policies": decision.policy_version,
+        },
+        "candidates": [_candidate(one, audience) for one in explanation.candidates],
+        "not_entered": [
+            {"journey": journey, "why": why} for journey, why in explanation.not_entered
+        ],
+        "withheld": list(explanation.withheld),
+        "permit": _permit(explanation),
+        "proposal_hash": explanation.proposal_hash,
+        "approval_votes": [_dated(vote) for vote in explanation.votes],
+        "steps": [dict(step) for step in explanation.steps],
+        "outcome": [_dated(outcome) for outcome in explanation.outcomes],
+        "later": [dict(child) for child in explanation.children],
+        "recomputed": {None: "impossible", True: "same", False: "different"}[explanation.same],
+    }
+
+
+def _said(explanation: Explanation, audience: Audience) -> dict[str, Any]:
+    """The row's code, reason and rule, unless this audience may not know of the rule."""
+    decision = explanation.decision
+    lead = _lead(explanation)
+    if lead is not None and audience not in lead.shown_to:
+        return {"code": "unavailable", "reason": "not available", "rule": "unavailable"}
+    return {"code": decision.code, "reason": decision.reason, "rule": decision.rule}
+
+
+def _lead(explanation: Explanation) -> Finding | None:
+    """The finding that the decision's own columns speak of."""
+    for one in explanation.candidates:
+        for finding in one.against:
+            if finding.rule == explanation.decision.rule:
+                return finding
+    return None
+
+
+def _candidate(one: Weighed, audience: Audience) -> dict[str, Any]:
+    return {
+        "action": one.action,
+        "journey": one.journey,
+        "tool": one.tool,
+        "channel": one.channel,
+        "priority": one.priority,
+        "factors": dict(one.factors),
+        "note": one.note,
+        "rules": [_finding(finding, audience) for finding in one.findings],
+    }
+
+
+def _finding(finding: Finding, audience: Audience) -> dict[str, Any]:
+    shown = disclosed(finding, audience)
+    return {
+        "rule": shown.rule,
+        "place": shown.place,
+        "outcome": shown.outcome,
+        "code": shown.code,
+        "reason": shown.reason,
+        "read": {key: _plain(value) for key, value in shown.read.items()},
+        "held_for": shown.held_for,
+        "clears_at": _stamp(shown.clears_at),
+        "cleared_by": CLEARED_BY[shown.code] if shown.code else None,
+        "counterfactual": shown.counterfactual,
+    }
+
+
+def _permit(explanation: Explanation) -> dict[str, Any] | None:
+    if explanation.permit_id is None:
+        return None
+    return {"permit_id": explanation.permit_id, "not_after": _stamp(explanation.not_after)}
+
+
+def _dated(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in said.items()}
+
+
+def _plain(value: Any) -> Any:
+    return _stamp(value) if isinstance(value, datetime) else value
+
+
+def _stamp(at: datetime | None) -> str | None:
+    if at is None:
+        return None
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+# For people
+
+
+def as_text(explanation: Explanation, audience: Audience) -> str:
+    """The explanation as a paragraph, then the candidates, the rules and what became of it."""
+    lines = [*_wrapped(" ".join(_sentences(explanation, audience)))]
+    if audience == "customer":
+        return "\n".join(lines)
+    lines += _table_of_candidates(explanation, audience)
+    lines += _table_of_rules(explanation, audience)
+    lines += _what_became_of_it(explanation)
+    lines += ["", *_wrapped(_how_it_was_decided(explanation))]
+    return "\n".join(lines)
+
+
+def _sentences(explanation: Explanation, audience: Audience) -> Iterator[str]:
+    decision = explanation.decision
+    customer = audience == "customer"
+    whom = "you" if customer else f"customer {decision.profile_id}"
+    yield f"On {decision.at:%Y-%m-%d at %H:%M:%SZ}, {_why_asked(explanation, whom)}."
+    chosen = next((one for one in explanation.candidates if one.note == "chosen"), None)
+    said = _said(explanation, audience)
+    reason = said["reason"]
+    standing = "" if customer or chosen is None else _standing(chosen, explanation)
+    match decision.verdict:
+        case "permitted" if chosen is not None:
+            yield f"{_named(chosen, customer)} was permitted{standing}."
+        case "held" if chosen is not None:
+            yield f"{_named(chosen, customer)} was chosen{standing}."
+            yield f"It is held for {_held_for(decision)}: {reason}{_by(explanation, audience)}."
+        case "permitted" | "held":
+            yield f"`{decision.action}` was {decision.verdict}: {reason}."
+        case _:
+            yield f"Nothing was done: {reason}{_by(explanation, audience)}."
+    yield from _what_would_change_it(explanation, audience)
+    if explanation.event is None:
+        yield "The person was erased since; what the decision was made from is gone."
+
+
+def _why_asked(explanation: Explanation, whom: str) -> str:
+    asked, name = explanation.asked, explanation.decision.event
+    match asked.kind:
+        case "event":
+            return f"`{name}` came in for {whom}"
+        case "approval":
+            return f"the answer to an approval about `{name}` of {whom} was due ({asked.parent_id})"
+        case "release":
+            return f"what was held after `{name}` of {whom} was asked again ({asked.parent_id})"
+        case "retry":
+            return f"an interrupted action after `{name}` of {whom} was asked again"
+        case _:
+            return f"`{name}` of {whom} was asked again"
+
+
+def _named(one: Weighed, customer: bool) -> str:
+    if customer:
+        return f"“{one.title}”"
+    by = f" by {one.channel}" if one.channel else ""
+    return f"`{one.action}` ({one.tool}{by}, journey `{one.journey}`)"
+
+
+def _standing(one: Weighed, explanation: Explanation) -> str:
+    place = explanation.candidates.index(one) + 1
+    factors = " x ".join(f"{name} {value:g}" for name, value in one.factors if value != 1)
+    order = (
+        f"number {place} of {len(explanation.candidates)}"
+        if place > 1
+        else (f"the best of {len(explanation.candidates)}")
+    )
+    return f", {order} with priority {one.priority:g}" + (f" ({factors})" if factors else "")
+
+
+def _held_for(decision: Decision) -> str:
+    return {"time": "a better time", "approval": "an approval", "human": "a person"}[
+        decision.held_for or "human"
+    ]
+
+
+def _by(explanation: Explanation, audience: Audience) -> str:
+    """Which rule said so, and by what it went."""
+    lead = _lead(explanation)
+    if audience == "customer" or lead is None or audience not in lead.shown_to:
+        return ""
+    read = ", ".join(f"{key} = {_spoken(value)}" for key, value in lead.read.items())
+    return f" (rule `{lead.rule}`, {lead.place}" + (f", having read {read})" if read else ")")
+
+
+def _what_would_change_it(explanation: Explanation, audience: Audience) -> Iterator[str]:
+    decision, lead = explanation.decision, _lead(explanation)
+    if decision.next_eligible_at is not None:
+        yield f"It could pass from {decision.next_eligible_at:%Y-%m-%d %H:%M:%SZ} on."
+    elif audience != "customer" and lead is not None and audience in lead.shown_to:
+        yield f"What would change that: {lead.counterfactual or 'nothing that anybody can do'}."
+    if explanation.expires_at is not None and decision.verdict == "held":
+        yield f"It is wanted until {explanation.expires_at:%Y-%m-%d %H:%M:%SZ}."
+
+
+def _table_of_candidates(explanation: Explanation, audience: Audience) -> list[str]:
+    lines = ["", "candidates"] if explanation.candidates else []
+    for place, one in enumerate(explanation.candidates, 1):
+        shown = [disclosed(finding, audience) for finding in one.against]
+        why = one.note or ", ".join(f"{f.code} ({f.rule})" for f in shown) or "ranked lower"
+        lines.append(
+            f"  {place:>2}  {one.action:<24}{one.channel or one.tool:<9}{one.priority:>9.3f}  {why}"
+        )
+    for journey, why in explanation.not_entered:
+        lines.append(f"   -  journey {journey:<16} not entered: {why}")
+    return lines
+
+
+def _table_of_rules(explanation: Explanation, audience: Audience) -> list[str]:
+    one = next((c for c in explanation.candidates if c.note == "chosen"), None)
+    one = one or (explanation.candidates[0] if explanation.candidates else None)
+    if one is None:
+        return []
+    lines = ["", f"rules asked about {one.action}"]
+    for finding in one.findings:
+        shown = disclosed(finding, audience)
+        read = ", ".join(f"{key}={_spoken(value)}" for key, value in shown.read.items())
+        lines.append(f"  {shown.outcome:<7} {shown.rule:<30}{shown.code or '':<17}{read}".rstrip())
+    if explanation.withheld:
+        lines.append(f"  withheld from all of them: {', '.join(explanation.withheld)}")
+    return lines
+
+
+def _what_became_of_it(explanation: Explanation) -> list[str]:
+    lines = []
+    for vote in explanation.votes:
+        why = f": {vote['reason']}" if vote["reason"] else ""
+        lines.append(f"  {vote['at']:%H:%M:%SZ}  {vote['by']} said {vote['vote']}{why}")
+    for outcome in explanation.outcomes:
+        code = f" ({outcome['code']})" if outcome["code"] else ""
+        lines.append(
+            f"  {outcome['at']:%H:%M:%SZ}  step {outcome['step']}: "
+            f"{outcome['state']}{code}  {outcome['detail']}".rstrip()
+        )
+    known = {outcome["step"] for outcome in explanation.outcomes}
+    for step in explanation.steps:
+        if step["step"] not in known:
+            lines.append(f"  step {step['step']}: {step['state']}")
+    for child in explanation.children:
+        lines.append(f"  asked again ({child['pass']}): {child['verdict']}  {child['decision_id']}")
+    return ["", "what became of it", *lines] if lines else []
+
+
+def _how_it_was_decided(explanation: Explanation) -> str:
+    decision = explanation.decision
+    again = {
+        None: "It cannot be decided again.",
+        True: "Deciding again from the record gives the same decision.",
+        False: "DECIDING AGAIN FROM THE RECORD GIVES ANOTHER ONE: run `safeconduct ledger verify`.",
+    }[explanation.same]
+    permit = f", permit {explanation.permit_id}" if explanation.permit_id else ""
+    return (
+        f"Decided by {decision.mind}, policies {decision.policy_version}, workspace "
+        f"{decision.workspace_version}{permit}. {again}"
+    )
+
+
+def _spoken(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%SZ}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_spoken(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{k}: {_spoken(v)}' for k, v in value.items())}}}"
+    if value is None or isinstance(value, bool):
+        return {None: "absent", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def _wrapped(text: str, width: int = 100) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
