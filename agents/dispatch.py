@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlalchemy import bindparam, update
 
 from agents.record import Recorded
+from agents.timers import ask_again
 from domain.errors import StoreError
 from domain.verdict import Code
 from store import tables as t
 from store.instants import micros
 from store.statements import Statement
+from store.vault import Vault
 from store.work import Work
 from tools import offers
 from tools.toolbox import Intent, Outcome, Toolbox
@@ -43,9 +45,10 @@ Commit = Callable[[Sequence[Work]], list[bool]]
 class Dispatcher:
     """Runs the steps of permitted decisions through the toolbox."""
 
-    def __init__(self, toolbox: Toolbox, commit: Commit) -> None:
+    def __init__(self, toolbox: Toolbox, commit: Commit, vault: Vault) -> None:
         self._toolbox = toolbox
         self._commit = commit
+        self._vault = vault
 
     async def carry_out(self, made: Recorded, pending: list[Work]) -> None:
         """Take every step in its declared order; a step that fails ends the rest."""
@@ -98,6 +101,20 @@ class Dispatcher:
         settle(work, done, outcome)
         cancel(work, rest, "permit_expired", outcome.detail)
         undo(work, made, outcome)
+        assert made.proposal is not None
+        action = made.proposal.candidate.action
+        ask_again(
+            work,
+            self._vault,
+            decision_id=made.decision.decision_id,
+            profile_id=made.decision.profile_id,
+            kind="retry",
+            due_at=made.decision.at,
+            expires_at=made.wanted_until,
+            want=action.name,
+            purpose=action.purpose,
+            channel=action.channel,
+        )
         self._must(work)
 
     def _must(self, work: Work) -> None:

@@ -9,7 +9,8 @@ from sqlalchemy import bindparam, select, update
 from agents.dispatch import SETTLE_CONTACT, settle
 from agents.record import RELEASE_CONTACTS, Record, read_record
 from agents.steps import Deps
-from domain.canonical import canonical, parse
+from agents.timers import ask_again
+from domain.canonical import parse
 from domain.context import Pass, PassKind
 from domain.event import Event
 from profiles.people import Arrival
@@ -146,11 +147,18 @@ async def recover(deps: Deps) -> int:
     orphans: dict[str, list[tuple[Intent, str]]] = {}
     vault = deps.database.vault
     for row in deps.database.rows(_ORPHANS):
-        vault.unwrap(row[2], "erasable", row[10])
-        arguments = parse(vault.open(row[2], "erasable", "outbox", row[7]))
-        at = instant(int(row[8]))
+        outbox_id, decision_id, profile_id, permit_id, step, tool, channel = row[:7]
+        vault.unwrap(profile_id, "erasable", row[10])
         intent = Intent(
-            *row[:4], step=row[4], tool=row[5], channel=row[6], arguments=arguments, at=at
+            outbox_id=outbox_id,
+            decision_id=decision_id,
+            profile_id=profile_id,
+            permit_id=permit_id,
+            step=step,
+            tool=tool,
+            channel=channel,
+            arguments=parse(vault.open(profile_id, "erasable", "outbox", row[7])),
+            at=instant(int(row[8])),
         )
         orphans.setdefault(intent.decision_id, []).append((intent, row[9]))
     count = 0
@@ -196,21 +204,15 @@ def _settle_decision(
             offers.release(work, step.arguments["brand"], step.arguments["offer"], decision_id)
     keep_for = action.defer_for if action else timedelta(0)
     expires_at = record.context.asked.expires_at or record.context.now + keep_for
-    work.insert(
-        t.timers,
-        timer_id=f"t-{decision_id}",
-        due_at=micros(record.context.now),
-        kind="retry",
-        profile_id=kept.profile_id,
+    ask_again(
+        work,
+        deps.database.vault,
         decision_id=decision_id,
+        profile_id=kept.profile_id,
+        kind="retry",
+        due_at=record.context.now,
+        expires_at=expires_at,
+        want=record.thought.action,
         purpose=action.purpose if action else None,
         channel=record.thought.channel,
-        state="pending",
-        expires_at=micros(expires_at),
-        sealed=deps.database.vault.seal(
-            kept.profile_id,
-            "erasable",
-            "timers",
-            canonical({"want": record.thought.action, "offer": None}),
-        ),
     )

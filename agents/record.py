@@ -11,11 +11,12 @@ import msgspec
 from sqlalchemy import bindparam, update
 
 from agents.thinking import Decided, Thought
+from agents.timers import TimerKind, ask_again
 from domain.canonical import canonical
 from domain.context import Context
 from domain.decision import Decision
 from domain.proposal import Proposal
-from domain.verdict import Finding, objections
+from domain.verdict import Finding, HeldFor, objections
 from policies.guard import Guard
 from profiles.people import Reading, content_print, pass_print
 from profiles.queries import END_INSTANCE
@@ -29,6 +30,11 @@ from tools import offers
 from tools.toolbox import Intent
 
 LEASE = timedelta(minutes=2)
+_TIMERS: Mapping[HeldFor, TimerKind] = {
+    "time": "release",
+    "approval": "approval",
+    "human": "switch",
+}
 
 CLAIM_TIMER = Statement(
     update(t.timers)
@@ -52,7 +58,8 @@ class Recorded:
     """One decision ready to be committed, and the steps to take once it is.
 
     `revisions` are what the contention keys will read once the work is committed: a later step
-    of the same proposal goes ahead only if nobody else has moved them.
+    of the same proposal goes ahead only if nobody else has moved them. `wanted_until` is how long
+    what does not come about is asked about again.
     """
 
     decision: Decision
@@ -60,6 +67,7 @@ class Recorded:
     intents: tuple[Intent, ...]
     proposal: Proposal | None
     revisions: Mapping[str, int]
+    wanted_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +128,16 @@ def record(
     elif decided.hold is not None:
         _hold(work, context, decision, decided, guard, vault)
     moved = {key: rev + (key in work.moves) for key, rev in context.revisions.items()}
-    return Recorded(decision, work, intents, decided.proposal, moved)
+    return Recorded(
+        decision, work, intents, decided.proposal, moved, _wanted_until(context, decided)
+    )
+
+
+def _wanted_until(context: Context, decided: Decided) -> datetime:
+    """Until when the action is wanted: a later pass keeps to what its first one said."""
+    if context.asked.expires_at is not None or decided.proposal is None:
+        return context.asked.expires_at or context.now
+    return context.now + decided.proposal.candidate.action.defer_for
 
 
 def _decision(
@@ -324,28 +341,26 @@ def _hold(
     hold, proposal = decided.hold, decided.proposal
     assert hold is not None and proposal is not None
     expires_at = hold.expires_at or context.now
-    kind = {"time": "release", "approval": "approval", "human": "switch"}[hold.held_for]
+    kind = _TIMERS[hold.held_for]
     due = expires_at
     if hold.held_for == "time" and hold.next_eligible_at is not None:
         due = min(expires_at, hold.next_eligible_at)
     if hold.held_for == "approval":
         _request(work, context, decision, decided, guard)
         _reserve(work, context, decision, decided, guard)
-    payload = {"want": proposal.candidate.action.name, "offer": None}
-    if hold.held_for == "approval":
-        payload["offer"] = proposal.candidate.action.offer
-    work.insert(
-        t.timers,
-        timer_id=f"t-{decision.decision_id}",
-        due_at=micros(due),
-        kind=kind,
-        profile_id=context.profile_id,
+    action = proposal.candidate.action
+    ask_again(
+        work,
+        vault,
         decision_id=decision.decision_id,
-        purpose=proposal.candidate.action.purpose,
-        channel=proposal.candidate.action.channel,
-        state="pending",
-        expires_at=micros(expires_at),
-        sealed=vault.seal(context.profile_id, "erasable", "timers", canonical(payload)),
+        profile_id=context.profile_id,
+        kind=kind,
+        due_at=due,
+        expires_at=expires_at,
+        want=action.name,
+        purpose=action.purpose,
+        channel=action.channel,
+        reserved_offer=action.offer if hold.held_for == "approval" else None,
     )
 
 

@@ -206,7 +206,10 @@ def _nothing(
             denial[1].next_eligible_at,  # type: ignore[union-attr]
         )
     if sitting.ranked:
-        best = sitting.ranked[0].candidate
+        want = sitting.context.asked.want
+        best = next(
+            (one for one in sitting.ranked if one.candidate.action.name == want), sitting.ranked[0]
+        ).candidate
         screening = sitting.screened[id(best)]
         finding = objections(Denial(screening.findings))[0]
         at = sitting.workspace.guard.forecast(best, sitting.context)
@@ -232,9 +235,12 @@ def _why_nothing(sitting: _Sitting) -> str:
     if sitting.proposed.not_entered:
         journey, why = sitting.proposed.not_entered[0]
         return f"journey `{journey}` does not apply: {why}"
-    goals = [j.name for j in sitting.workspace.journeys.values() if j.goal == name]
-    if goals:
-        return f"`{name}` is the goal of {', '.join(f'`{goal}`' for goal in goals)}"
+    ended = _ended(sitting.workspace, sitting.context)
+    reached = [journey for journey, _, state in ended if state == "reached"]
+    if reached:
+        return f"reached the goal of {', '.join(f'`{goal}`' for goal in dict.fromkeys(reached))}"
+    if any(journey.goal == name for journey in sitting.workspace.journeys.values()):
+        return f"no journey of this customer waits for `{name}`"
     return _NOTED.get(name, f"no journey is triggered by `{name}`")
 
 

@@ -7,7 +7,6 @@ are read all the same.
 
 from __future__ import annotations
 
-import gzip
 import heapq
 import re
 import sys
@@ -36,6 +35,7 @@ ROWS_WITHOUT_ID_MAX = 2_000_000
 STANDARD_INPUT = "-"
 _CHUNK = 64 * 1024
 _GZIP = b"\x1f\x8b"
+_GZIP_WINDOW = 31  # as zlib asks for gzip's own header
 _BOM = b"\xef\xbb\xbf"
 
 Progress = Callable[[int], None]
@@ -352,11 +352,10 @@ class _Source:
     def __init__(self, file: _Counted) -> None:
         self._file = file
         self._head = file.read(_CHUNK)
-        self._gzip: gzip.GzipFile | None = None
+        self._gzip: _Gunzip | None = None
         self._expanded = 0
         if self._head.startswith(_GZIP):
-            whole: Any = _Rejoined(self._head, file)  # it needs nothing but `read`
-            self._gzip = gzip.GzipFile(fileobj=whole)
+            self._gzip = _Gunzip(self._head, file)
             self._head = self._more()
         self._head = self._head.removeprefix(_BOM)
 
@@ -373,41 +372,30 @@ class _Source:
 
     def lines(self) -> Iterator[tuple[bytes, bool]]:
         """Each line, and whether it is whole; of one too long, the beginning."""
-        left = bytearray()
-        whole = True
-        for chunk in self.chunks():
-            *ended, rest = chunk.split(b"\n")
-            for piece in ended:
-                yield (bytes(left) + piece, whole) if left or not whole else (piece, True)
-                left.clear()
-                whole = True
-            if len(left) + len(rest) > ROW_BYTES_MAX:
-                whole = False
-            if len(left) <= DEAD_BYTES_MAX or whole:
+        left, whole = bytearray(), True
+        try:
+            for chunk in self.chunks():
+                *ended, rest = chunk.split(b"\n")
+                for piece in ended:
+                    yield (bytes(left) + piece, whole) if left else (piece, whole)
+                    left, whole = bytearray(), True
+                whole = whole and len(left) + len(rest) <= ROW_BYTES_MAX
                 left += rest
-            if not whole:
-                del left[DEAD_BYTES_MAX:]
-        if left or not whole:
+                if not whole:
+                    del left[DEAD_BYTES_MAX:]
+        except _Unreadable:
+            if left:  # the line that was being read when the file broke off
+                yield bytes(left), whole
+            raise
+        if left:
             yield bytes(left), whole
 
     def _more(self) -> bytes:
         if self._gzip is None:
             return self._file.read(_CHUNK)
-        try:
-            data = self._gzip.read(_CHUNK)
-        except EOFError:
-            raise _Unreadable(
-                "truncated",
-                "the gzip file ends early",
-                "fetch the file again; what could be read of it was",
-            ) from None
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise _Unreadable(
-                "invalid_gzip", f"the gzip file is damaged: {error}", "fetch the file again"
-            ) from None
+        data = self._gzip.read()
         self._expanded += len(data)
-        allowed = max(EXPANSION_FREE_BYTES, EXPANSION_MAX * self._file.taken)
-        if self._expanded > allowed:
+        if self._expanded > max(EXPANSION_FREE_BYTES, EXPANSION_MAX * self._file.taken):
             raise _Unreadable(
                 "too_large",
                 f"the gzip file expands more than {EXPANSION_MAX}-fold",
@@ -416,19 +404,38 @@ class _Source:
         return data
 
 
-class _Rejoined:
-    """A file whose beginning was already taken."""
+class _Gunzip:
+    """Unpacks a gzip file piece by piece; of one cut off, everything that is there."""
 
     def __init__(self, head: bytes, file: _Counted) -> None:
-        self._head = head
+        self._packed = head
         self._file = file
+        self._member = zlib.decompressobj(wbits=_GZIP_WINDOW)
 
-    def read(self, size: int = -1) -> bytes:
-        """The beginning again, then the rest."""
-        if self._head:
-            taken, self._head = self._head[:size], self._head[size:]
-            return taken
-        return self._file.read(size)
+    def read(self) -> bytes:
+        """The next piece, at most `_CHUNK` bytes; empty at the end."""
+        while True:
+            if self._member.eof:
+                rest = self._member.unused_data or self._file.read(_CHUNK)
+                if not rest.strip(b"\0"):  # the end, or padding after it
+                    return b""
+                self._packed, self._member = rest, zlib.decompressobj(wbits=_GZIP_WINDOW)
+            packed = self._member.unconsumed_tail or self._packed or self._file.read(_CHUNK)
+            self._packed = b""
+            if not packed:
+                raise _Unreadable(
+                    "truncated",
+                    "the gzip file ends early; what is there of it was read",
+                    "fetch the file again",
+                )
+            try:
+                data = self._member.decompress(packed, _CHUNK)
+            except zlib.error as error:
+                raise _Unreadable(
+                    "invalid_gzip", f"the gzip file is damaged: {error}", "fetch the file again"
+                ) from None
+            if data:
+                return data
 
 
 _OUTSIDE = re.compile(rb'["{}\[\],\n]')
@@ -494,8 +501,9 @@ class _Splitter:
 
     def rest(self) -> Iterator[tuple[bytes, int, bool]]:
         """What is left at the end: a value that was cut off."""
-        yield from self._take()
-        if self._in_array:
+        if self._held.strip():
+            yield from self._take()
+        elif self._in_array:
             yield b"", self._line, False
 
     def _hold(self, piece: bytes) -> None:

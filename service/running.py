@@ -111,11 +111,11 @@ class Run:
 
     async def _settle(self, arrivals: list[Arrival]) -> None:
         for line in await self._decide(arrivals):
-            if line.verdict == "dead":
-                await self._refuse(line)
             of = self.counts if line.arrival.asked.kind == "event" else self.passes
             of[line.verdict] += 1
             self._emit(line)
+            if line.verdict == "dead":
+                await self._refuse(line)
 
     async def _refuse(self, line: Line) -> None:
         """Keep what came in; an opt-out in it is applied all the same, under a key of its own."""

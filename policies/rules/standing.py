@@ -155,9 +155,13 @@ class StillWanted(Speaker):
     def ask(self, question: Question) -> Finding:
         """Forbids what comes too late."""
         context = question.context
+        is_event = context.asked.kind == "event"
+        if not is_event and question.candidate.action.kind == "presentation":
+            reason = "the session in which it could be shown is over"
+            return self.forbid("stale_event", reason, read=self.reads(question))
         if context.asked.kind == "approval":
             return self.passed  # an approval has an expiry of its own
-        if context.asked.kind != "event":
+        if not is_event:
             expires_at = context.asked.expires_at
             if expires_at is None or context.now < expires_at:
                 return self.passed

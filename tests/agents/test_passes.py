@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.shop import cart, consent, open_shop, row
+
+PHONE = "+4915123456789"  # Germany: UTC+2 in October, UTC+1 in November
+
+
+def test_what_is_held_for_the_night_is_sent_in_the_morning_after_a_new_look(
+    tmp_path: Path,
+) -> None:
+    """A deferred message is asked about again when its window opens, and sent then, once."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(consent("granted", "2026-10-05T09:00:00Z", channel="sms", phone=PHONE))
+        held = shop.one(cart("2026-10-05T20:30:00Z"))
+        assert (held["verdict"], held["held_for"], held["code"]) == ("held", "time", "quiet_hours")
+        assert held["next_eligible_at"] == "2026-10-06T06:00:00.000Z"
+        assert not shop.rows("contacts")
+        assert shop.wake("2026-10-06T05:59:59Z") == []
+        (sent,) = shop.wake("2026-10-06T09:00:00Z")
+        assert (sent["verdict"], sent["action"], sent["pass"]) == (
+            "permitted",
+            "remind_by_sms",
+            "release",
+        )
+        assert sent["at"] == "2026-10-06T06:00:00.000Z"
+        assert sent["parent_id"] == held["decision_id"]
+        assert shop.wake("2026-10-07T09:00:00Z") == []
+        assert len(shop.sent("sms")) == 1
+
+
+def test_what_is_held_falls_with_the_consent(tmp_path: Path) -> None:
+    """A no that comes while a message waits ends the waiting at once, and nothing is sent."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            consent("granted", "2026-10-05T09:00:00Z", channel="sms", phone=PHONE),
+            cart("2026-10-05T20:30:00Z"),
+        )
+        lines = shop.run(consent("objection", "2026-10-05T23:00:00Z", channel=None))
+        (after,) = [line for line in lines if line["pass"] == "release"]
+        assert (after["verdict"], after["code"]) == ("denied", "objection")
+        assert shop.wake("2026-10-06T09:00:00Z") == []
+        assert not shop.sent()
+
+
+def test_case_11_a_stop_by_the_other_user_of_a_phone_stops_what_waits_for_the_first(
+    tmp_path: Path,
+) -> None:
+    """A denial belongs to the number, so it holds for everybody who uses it."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            consent("granted", "2026-10-05T09:00:00Z", "c-p", channel="sms", phone=PHONE),
+            cart("2026-10-05T20:30:00Z", "c-p"),
+        )
+        # Q is another person (the number is at its limit of none: it is shared, not merged).
+        shop.run(row("identified", "2026-10-05T21:00:00Z", "c-q", phone=PHONE))
+        lines = shop.run(consent("denied", "2026-10-05T22:00:00Z", "c-q", channel="sms"))
+        after = [line for line in lines if line["pass"] == "release"]
+        assert [line["code"] for line in after] == ["consent"]
+        assert after[0]["profile_id"] != lines[0]["profile_id"]
+        assert shop.wake("2026-10-06T09:00:00Z") == []
+        assert not shop.sent("sms")
+
+
+def test_case_22_a_kill_switch_while_deferred_holds_and_then_asks_anew(tmp_path: Path) -> None:
+    """What falls due while its channel is stopped is held without a slot, and asked anew after."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            consent("granted", "2026-10-05T09:00:00Z", channel="sms", phone=PHONE),
+            cart("2026-10-05T20:30:00Z"),
+        )
+        shop.kill("channel:sms", "2026-10-06T05:00:00Z")
+        (held,) = shop.wake("2026-10-06T06:00:00Z")
+        assert (held["verdict"], held["held_for"], held["code"]) == ("held", "human", "kill_switch")
+        assert held["next_eligible_at"] is None
+        assert not shop.rows("contacts")
+        (sent,) = shop.release("channel:sms", "2026-10-06T07:30:00Z")
+        assert (sent["verdict"], sent["at"]) == ("permitted", "2026-10-06T07:30:00.000Z")
+        assert len(shop.sent("sms")) == 1
+
+
+def test_case_22_an_offer_that_ended_meanwhile_is_not_sent(tmp_path: Path) -> None:
+    """A release is a new pass: an offer that ended while its message was stopped is refused."""
+    ends = ("stock: 50", 'stock: 50\n    valid_until: "2026-10-05T14:00:00Z"')
+    with open_shop(tmp_path / "w", changes={"offers.yaml": ends}) as shop:
+        shop.run(
+            consent("granted", "2026-10-05T09:00:00Z", email="a@shop.example"),
+            row("self_service_failed", "2026-10-05T09:10:00Z", topic="returns"),
+        )
+        shop.kill("channel:email", "2026-10-05T12:00:00Z")
+        held = shop.one(row("contact_opened", "2026-10-05T13:00:00Z", topic="returns"))
+        assert (held["verdict"], held["code"], held["action"]) == (
+            "held",
+            "kill_switch",
+            "apology_voucher",
+        )
+        (after,) = shop.release("channel:email", "2026-10-05T14:30:00Z")
+        assert after["action"] == "priority_case"
+        found = shop.deps.history.get(after["decision_id"]).record()
+        assert found is not None
+        assert b"offer_unavailable" in found
+
+
+def test_a_held_action_expires(tmp_path: Path) -> None:
+    """What waited longer than it is wanted is refused as stale, not sent late."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            consent("granted", "2026-10-05T09:00:00Z", channel="sms", phone=PHONE),
+            cart("2026-10-05T20:30:00Z"),
+        )
+        shop.kill("all", "2026-10-05T21:00:00Z")
+        lines = shop.wake("2026-10-09T12:00:00Z")
+        assert [line["code"] for line in lines] == ["kill_switch", "stale_event"]
+        assert not shop.sent()
+
+
+def test_a_shop_that_is_stopped_sends_nothing(tmp_path: Path) -> None:
+    """The switch `all` holds everything, service and cases included."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.kill("all", "2026-10-05T08:00:00Z")
+        lines = shop.run(
+            row("self_service_failed", "2026-10-05T09:00:00Z", topic="returns"),
+            row("checkout_failed", "2026-10-05T09:00:00Z", "c-2", order_id="o", email="a@b.example"),
+        )
+        assert {(line["verdict"], line["code"]) for line in lines} == {("held", "kill_switch")}
+        assert not shop.sent()
+        assert not shop.rows("cases")
+        released = shop.release("all", "2026-10-05T10:00:00Z")
+        assert [line["verdict"] for line in released] == ["permitted", "permitted"]
