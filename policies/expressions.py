@@ -3,8 +3,9 @@
 CEL absorbs errors (`x.missing || true` is true) and compares across types without a word
 (`"5" == 5` is false). So a condition is parsed when it is loaded: every field must be declared
 and meant for deciding, an optional one must be guarded by `has()`, and both sides of a comparison
-must be of one type. What is left of CEL is what rules need: fields, literals, comparisons, `in`,
-arithmetic, `&& || ! ?:`, and a few functions of text.
+must be of one type, and arithmetic must stay within bounds, so that there is no error to absorb.
+What is left of CEL is what rules need: fields, literals, comparisons, `in`, arithmetic,
+`&& || ! ?:`, and a few functions of text.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from domain.errors import ConfigurationError, SafeconductError
 
 CONDITION_LENGTH_MAX = 1_000
 CONDITION_DEPTH_MAX = 300
-_INT64 = range(-(2**63), 2**63)
+FIELD_MAX: Mapping[str, float] = {"int": 2**53, "double": 1e100}
+_RESULT_MAX: Mapping[str, float] = {"int": 2**63 - 1, "double": 1e308}
 
 Kind = Literal["string", "int", "double", "bool", "null"]
 
@@ -100,15 +102,23 @@ def _typed(value: Any, kind: str) -> Any:
     """The value as that type, or None where it is not of it. Whole numbers are doubles too."""
     match kind:
         case "string":
-            return value if isinstance(value, str) else None
+            return value if isinstance(value, str) and _encodable(value) else None
         case "bool":
             return value if isinstance(value, bool) else None
         case "int":
-            whole = isinstance(value, int) and not isinstance(value, bool) and value in _INT64
-            return value if whole else None
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            return value if whole and abs(value) <= FIELD_MAX["int"] else None
         case _:
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            return float(value) if number and abs(value) < 1e300 else None
+            return float(value) if number and abs(value) <= FIELD_MAX["double"] else None
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
 
 
 def compile_condition(
@@ -181,11 +191,13 @@ def _a(kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What is known of a part: its type, and the fields that are there when it is true or false."""
+    """What is known of a part: its type, the fields that are there when it is true or false, and
+    how large a number it can be at `most`, whatever its sign."""
 
     kind: Kind
     if_true: Names = _NONE
     if_false: Names = _NONE
+    most: float = 0
 
 
 _ORDERED = ("relation_lt", "relation_le", "relation_gt", "relation_ge")
@@ -280,6 +292,7 @@ class _Reader:
             first.kind,
             (first.if_true | asked.if_true) & (second.if_true | asked.if_false),
             (first.if_false | asked.if_true) & (second.if_false | asked.if_false),
+            max(first.most, second.most),
         )
 
     def _either(self, node: Node, known: Names) -> _Said:
@@ -342,7 +355,30 @@ class _Reader:
             raise self.wrong(
                 node, f"arithmetic of {_a(one.kind)} and {_a(two.kind)}", "use numbers of one type"
             )
-        return _Said(one.kind)
+        return _Said(one.kind, most=self._most(node, str(head.data), one, two, _inmost(right)))
+
+    def _most(self, node: Node, sign: str, one: _Said, two: _Said, divisor: Node) -> float:
+        """How large the result can be; CEL would swallow an overflow, or a division by zero."""
+        match sign:
+            case "addition_add" | "addition_sub":
+                most = one.most + two.most
+            case "multiplication_mul":
+                most = one.most * two.most
+            case "multiplication_mod" if one.kind == "double":
+                raise self.wrong(node, "`%` is asked of a double", "use whole numbers")
+            case _ if divisor.data != "literal" or two.most == 0:
+                raise self.wrong(
+                    node, "the divisor may be zero", "divide by a number that is written out"
+                )
+            case _:
+                most = one.most / two.most if one.kind == "double" else one.most
+        if most > _RESULT_MAX[one.kind]:
+            raise self.wrong(
+                node,
+                f"the result may be too large for {_a(one.kind)}",
+                "use smaller numbers, or declare the fields as doubles",
+            )
+        return most
 
     def _unary(self, node: Node, known: Names) -> _Said:
         sign, inner = _trees(node)
@@ -352,7 +388,7 @@ class _Reader:
         said = self.read(inner, known)
         if said.kind not in ("int", "double"):
             raise self.wrong(node, f"{_a(said.kind)} has no negative", "use a number")
-        return _Said(said.kind)
+        return _Said(said.kind, most=said.most)
 
     def _literal(self, node: Node) -> _Said:
         token = node.children[0]
@@ -368,14 +404,15 @@ class _Reader:
             raise self.wrong(
                 node, f"`{token}` is of no type that fields have", "use text, numbers, true, false"
             )
-        return _Said(kinds[token.type])
+        kind = kinds[token.type]
+        return _Said(kind, most=_size(token) if kind in FIELD_MAX else 0)
 
     def _field(self, node: Node, known: Names) -> _Said:
         name = _dotted(node)
         label = self._label(node, name)
         if label.optional and name not in known:
             raise self.wrong(node, f"`{name}` may be absent", f"ask first: `has({name}) && ...`")
-        return _Said(label.type)
+        return _Said(label.type, most=FIELD_MAX.get(label.type, 0))
 
     def _label(self, node: Node, name: str | None) -> FieldLabel:
         if name is None:
@@ -407,11 +444,7 @@ class _Reader:
             self._label(inner, field)
             assert field is not None
             return _Said("bool", frozenset((field,)))
-        if name == "size" and len(arguments) == 1:
-            self._text(arguments[0], known, "size")
-            return _Said("int")
-        known_names = "`has(field)`, `size(text)`"
-        raise self.wrong(node, f"`{name}` is no function that is known here", f"use {known_names}")
+        raise self.wrong(node, f"`{name}` is no function that is known here", "use `has(field)`")
 
     def _method(self, node: Node, known: Names) -> _Said:
         subject, name = node.children[0], str(node.children[1])
@@ -496,6 +529,14 @@ def _depth(tree: Node) -> int:
         deepest = max(deepest, depth)
         waiting += [(child, depth + 1) for child in _trees(node)]
     return deepest
+
+
+def _size(number: Token) -> float:
+    """The number that a literal writes, without its sign."""
+    text = number.lstrip("-").lower()
+    if number.type == "FLOAT_LIT":
+        return float(text)
+    return int(text, 16 if text.startswith("0x") else 10)
 
 
 def _as_kind(wanted: Kind, given: Kind) -> str:

@@ -13,10 +13,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from domain.action import Offer
+from domain.action import ContactKind, Offer
 from domain.context import Context
 from domain.proposal import Candidate, Proposal
-from domain.verdict import Code, Denial, Finding, Hold, Permit, Verdict, is_time_bound
+from domain.verdict import (
+    Code,
+    Denial,
+    Finding,
+    Hold,
+    Permit,
+    Verdict,
+    is_time_bound,
+    objections,
+)
 from policies.expressions import Bound, bind, merged
 from policies.hours import HORIZON
 from policies.policy_set import PolicySet
@@ -106,8 +115,7 @@ class Guard:
         verdict = self.review(proposal, context)
         if isinstance(verdict, Permit):
             return None
-        against = next(finding for finding in verdict.findings if not finding.passed)
-        return against.code
+        return objections(verdict)[0].code
 
     def forecast(self, candidate: Candidate, context: Context) -> datetime | None:
         """When this candidate could pass, if time alone stands in its way."""
@@ -124,6 +132,20 @@ class Guard:
         exempt = purpose is not None and purpose.model == "exempt"
         mixed = exempt and (action.promotional or action.offer is not None)
         return (self.policies.promotion if mixed else action.purpose), mixed
+
+    def kind(self, candidate: Candidate) -> ContactKind:
+        """The kind that a candidate counts as, whatever it calls itself.
+
+        A message to an address is a contact, and one without an address a presentation, unless it
+        is a reply or a notice that promotes nothing.
+        """
+        action = candidate.action
+        if action.tool != "message" or action.kind == "contact":
+            return action.kind
+        if action.kind in ("reply", "notice") and not self._promotes(candidate):
+            return action.kind
+        channel = self.policies.channels.get(action.channel or "")
+        return "presentation" if channel and channel.address == "none" else "contact"
 
     def ask_in_full(
         self, candidate: Candidate, context: Context, proposal_hash: str | None = None
@@ -146,7 +168,24 @@ class Guard:
         proposal_hash: str | None = None,
     ) -> Question:
         judged, mixed = self.judged(candidate)
-        return Question(candidate, context, bound, judged, mixed, context.now, proposal_hash)
+        privileged = not self._promotes(candidate)  # marketing is never mandatory, nor urgent
+        return Question(
+            candidate=candidate,
+            context=context,
+            bound=bound,
+            purpose=judged,
+            mixed=mixed,
+            kind=self.kind(candidate),
+            mandatory=privileged and candidate.action.mandatory,
+            urgent=privileged and candidate.action.urgency == "now",
+            at=context.now,
+            proposal_hash=proposal_hash,
+        )
+
+    def _promotes(self, candidate: Candidate) -> bool:
+        judged, mixed = self.judged(candidate)
+        purpose = self.policies.purposes.get(judged)
+        return mixed or (purpose is not None and purpose.marketing)
 
     def _ask(self, question: Question) -> tuple[Finding, ...]:
         return tuple([_asked(rule, question) for rule in self.rules])

@@ -79,6 +79,13 @@ def _fields(loaded: Iterable[Loaded]) -> dict[str, FieldLabel]:
                     place=place,
                     remedy="begin it with `profile.` or `event.`; `signal.` fields are built in",
                 )
+            within = [known for known in fields if _is_within(name, known)]
+            if within:
+                raise ConfigurationError(
+                    f"field `{name}` and field `{within[0]}` are one inside the other",
+                    place=place,
+                    remedy="rename one of them",
+                )
             fields[name] = FieldLabel(
                 name=name,
                 type=entry.type,
@@ -90,6 +97,10 @@ def _fields(loaded: Iterable[Loaded]) -> dict[str, FieldLabel]:
                 place=place,
             )
     return fields
+
+
+def _is_within(one: str, other: str) -> bool:
+    return one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def _purposes(loaded: Iterable[Loaded]) -> dict[str, Purpose]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
+from domain.action import ContactKind
 from domain.context import Context
 from domain.proposal import Candidate
 from domain.verdict import EVERYONE, Audience, Code, Finding, HeldFor
@@ -18,8 +19,10 @@ class Question:
     """May this candidate be acted on in this context?
 
     `purpose` is the one it is judged by: an exempt message with something promotional in it is
-    judged as marketing (`mixed`). `at` is the instant asked about (normally `context.now`; a
-    later one when forecasting). `proposal_hash` is None at screening, where nothing is rendered.
+    judged as marketing (`mixed`). `kind`, `mandatory` and `urgent` are what it counts as, which is
+    not always what the action calls itself. `at` is the instant asked about (normally
+    `context.now`; a later one when forecasting). `proposal_hash` is None at screening, where
+    nothing is rendered.
     """
 
     candidate: Candidate
@@ -27,6 +30,9 @@ class Question:
     bound: Bound
     purpose: str
     mixed: bool
+    kind: ContactKind
+    mandatory: bool
+    urgent: bool
     at: datetime
     proposal_hash: str | None = None
 

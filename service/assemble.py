@@ -53,8 +53,10 @@ class Assembly:
 
     def close(self) -> None:
         """Write what is still riding, and close the store."""
-        self.deps.commit([])
-        self.database.close()
+        try:
+            self.deps.commit([])
+        finally:
+            self.database.close()
 
 
 def assemble(workspace: Path | None = None, store: str | None = None) -> Assembly:

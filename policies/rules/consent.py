@@ -53,10 +53,9 @@ class ConsentRule(Speaker):
 
     def ask(self, question: Question) -> Finding:
         """Forbids what the customer did not allow."""
-        kind = question.candidate.action.kind
-        if kind == "presentation":
+        if question.kind == "presentation":
             return self._ask_personalise(question)
-        if kind != "contact":
+        if question.kind != "contact":
             return self.passed
         purpose = self._policies.purposes.get(question.purpose)
         if purpose is None and question.mixed:  # no marketing purpose is declared to judge it by
@@ -146,7 +145,7 @@ class SuppressionRule(Speaker):
 
     def _applies(self, suppression: Suppression, question: Question) -> bool:
         action = question.candidate.action
-        if action.kind not in ("contact", "presentation", "notice"):
+        if question.kind not in ("contact", "presentation", "notice"):
             return False
         if suppression.expires_at is not None and suppression.expires_at <= question.at:
             return False
@@ -160,7 +159,7 @@ class SuppressionRule(Speaker):
             case "all":
                 return True
             case "all_but_mandatory":
-                return not action.mandatory
+                return not question.mandatory
             case "marketing":
                 return self._policies.is_marketing(question.purpose)
 
@@ -192,9 +191,9 @@ class Reachable(Speaker):
 
     def ask(self, question: Question) -> Finding:
         """Forbids contacts to nowhere."""
-        action = question.candidate.action
-        channel = self._policies.channels.get(action.channel or "")
-        if action.kind not in ("contact", "notice") or channel is None or channel.address == "none":
+        channel = self._policies.channels.get(question.candidate.action.channel or "")
+        reached = question.kind in ("contact", "notice")
+        if not reached or channel is None or channel.address == "none":
             return self.passed
         point = question.candidate.contact_point
         if point is None:

@@ -11,6 +11,9 @@ from domain.verdict import EVERYONE, Audience, Finding
 from policies import hours
 from policies.question import Question, Speaker
 
+# A number that may be in more zones than this (+1 800 in 42) says nothing of where its owner is.
+NUMBER_ZONES_MAX = 16
+
 
 class FrequencyCap(Speaker):
     """At most `limit` contacts in any rolling `window` of elapsed time, `(t - window, t]`."""
@@ -84,7 +87,7 @@ class FrequencyCap(Speaker):
     def _concerns(self, question: Question) -> bool:
         action = question.candidate.action
         return (
-            action.kind == "contact"
+            question.kind == "contact"
             and (action.obeys_caps or question.mixed)
             and (self.channels is None or action.channel in self.channels)
             and (self.purposes is None or question.purpose in self.purposes)
@@ -189,10 +192,8 @@ class QuietHours(Speaker):
         return min((end for end in ends if end is not None), default=far)
 
     def _concerns(self, question: Question) -> bool:
-        action = question.candidate.action
-        return (
-            action.kind == "contact" and action.channel in self.channels and action.urgency != "now"
-        )
+        channel = question.candidate.action.channel
+        return question.kind == "contact" and channel in self.channels and not question.urgent
 
     def _zones(self, question: Question) -> list[tuple[str, str]]:
         context = question.context
@@ -209,7 +210,8 @@ def _known_zones(
 ) -> list[tuple[str, str]]:
     known = [("person", person)] if person else []
     known += [("address", address)] if address else []
-    return known + [("number", name) for name in (point.zones if point else ())]
+    zones = point.zones if point and len(point.zones) <= NUMBER_ZONES_MAX else ()
+    return known + [("number", name) for name in zones]
 
 
 def _stamp(at: datetime | None) -> str:

@@ -114,7 +114,7 @@ def stopped_by(switches: tuple[str, ...], question: Question) -> str | None:
     candidate = question.candidate
     if "all" in switches:
         return "all"
-    if candidate.action.mandatory or candidate.action.urgency == "now":
+    if question.mandatory or question.urgent:
         return None
     for scope in (
         f"channel:{candidate.action.channel}",
@@ -189,8 +189,8 @@ class HumanInCharge(Speaker):
 
     def ask(self, question: Question) -> Finding:
         """Forbids all but internal and mandatory actions."""
-        action = question.candidate.action
-        if not question.context.human_in_charge or action.kind == "internal" or action.mandatory:
+        spared = question.kind == "internal" or question.mandatory
+        if not question.context.human_in_charge or spared:
             return self.passed
         return self.forbid(
             "human_in_charge",
@@ -214,7 +214,7 @@ class Restricted(Speaker):
 
     def ask(self, question: Question) -> Finding:
         """Forbids all but mandatory actions."""
-        if not question.context.restricted or question.candidate.action.mandatory:
+        if not question.context.restricted or question.mandatory:
             return self.passed
         return self.forbid(
             "restricted", "processing is restricted for this person", read=self.reads(question)
