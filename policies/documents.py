@@ -132,7 +132,8 @@ class Document:
             return model.model_validate(self.data, strict=True)
         except ValidationError as error:
             faults = error.errors(include_url=False)
-            first = min(faults, key=lambda fault: self._line(fault["loc"]))
+            # A misspelt key is also a missing one: say what is there and wrong, first.
+            first = min(faults, key=lambda f: (f["type"] == "missing", self._line(f["loc"])))
             raise self._fault(first, model, len(faults) - 1) from None
 
     def _nearest(self, keys: Path) -> tuple[int, int, int] | None:

@@ -11,7 +11,13 @@ from domain.errors import ConfigurationError
 from domain.verdict import EVERYONE, Audience
 from policies.documents import Document, parse_yaml
 from policies.expressions import Condition, compile_condition
-from policies.policy_set import BUILT_IN_FIELDS, ChannelPolicy, PolicySet, Purpose
+from policies.policy_set import (
+    BUILT_IN_FIELDS,
+    BUILT_IN_RULES,
+    ChannelPolicy,
+    PolicySet,
+    Purpose,
+)
 from policies.question import Rule
 from policies.rules.contact import FrequencyCap, QuietHours
 from policies.rules.engagement import ApprovalRule, EngagementRule
@@ -221,7 +227,7 @@ def _approvals(
 
 
 def _check_unique(rules: Iterable[Rule]) -> None:
-    seen: dict[str, str] = {}
+    seen = dict.fromkeys(BUILT_IN_RULES, "built in, under this very name")
     for rule in rules:
         if rule.id in seen:
             raise _twice("rule", rule.id, rule.place, seen[rule.id])

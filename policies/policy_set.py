@@ -25,6 +25,21 @@ BUILT_IN_FIELDS: tuple[FieldLabel, ...] = (
 )
 """Fields that every workspace has. `action.*` exist in approval conditions only."""
 
+BUILT_IN_RULES: tuple[str, ...] = (
+    "known-tool",
+    "policy-exists",
+    "kill-switch",
+    "still-wanted",
+    "restricted",
+    "human-in-charge",
+    "reachable",
+    "consent",
+    "suppression",
+    "offer-left",
+    "human-decision",
+)
+"""Rules that every workspace has; no rule of its own may bear one of these names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Purpose:

@@ -121,7 +121,7 @@ class Run:
         """Keep what came in; an opt-out in it is applied all the same, under a key of its own."""
         event, refused = line.arrival.event, line.refused
         assert refused is not None
-        raw = canonical([event.source, event.id, event.name, event.properties, event.traits])
+        raw = _envelope(event)
         self._keep_letter(
             event.place, refused.reason, refused.cause, refused.remedy or "", raw, event.ordinal
         )
@@ -158,3 +158,26 @@ class Run:
             sealed=vault.seal_letter(raw),
         )
         self._deps.commit([work])
+
+
+def _envelope(event: Event) -> bytes:
+    """The event as a CloudEvents envelope: a form in which it can be read again as it was."""
+    named: dict[str, list[str]] = {}
+    for identifier in event.identifiers:
+        named.setdefault(identifier.ns, []).append(identifier.value)
+    said = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.name,
+        "time": event.occurred_at,
+        "data": {
+            "type": event.kind,
+            "event": event.name,
+            "identifiers": named,
+            "properties": event.properties,
+            "traits": event.traits,
+            "brand": event.brand,
+        },
+    }
+    return canonical({key: value for key, value in said.items() if value is not None})

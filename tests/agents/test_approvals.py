@@ -142,9 +142,7 @@ def test_case_21_another_rule_changing_does_not_void_a_yes(tmp_path: Path) -> No
         'quiet_hours:\n  - id: mail-hours\n    channels: [email]\n    window: "07:00-22:00"\n',
     )
     zone = {"time_zone": "Europe/Paris"}
-    with open_shop(
-        tmp_path / "w", store=store, changes={"policies/contact.yaml": quiet}
-    ) as shop:
+    with open_shop(tmp_path / "w", store=store, changes={"policies/contact.yaml": quiet}) as shop:
         shop.run(row("identified", "2026-10-05T17:10:00Z", traits=zone))
         shop.vote(approval_id, "approve", "2026-10-05T17:15:00Z")
         (done,) = shop.wake("2026-10-05T17:15:00Z")
@@ -154,9 +152,7 @@ def test_case_21_another_rule_changing_does_not_void_a_yes(tmp_path: Path) -> No
 
 def test_many_clicks_at_once_have_one_effect(tmp_path: Path) -> None:
     """Of clicks that come together one counts; the others hear who decided."""
-    people = "\n".join(
-        f"  p{n}:\n    title: P{n}\n    roles: [marketing]" for n in range(8)
-    )
+    people = "\n".join(f"  p{n}:\n    title: P{n}\n    roles: [marketing]" for n in range(8))
     changes = {"people.yaml": ("people:\n", f"people:\n{people}\n")}
     with open_shop(tmp_path / "w", changes=changes) as shop:
         _, approval_id = ask(shop)

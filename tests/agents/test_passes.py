@@ -121,7 +121,9 @@ def test_a_shop_that_is_stopped_sends_nothing(tmp_path: Path) -> None:
         shop.kill("all", "2026-10-05T08:00:00Z")
         lines = shop.run(
             row("self_service_failed", "2026-10-05T09:00:00Z", topic="returns"),
-            row("checkout_failed", "2026-10-05T09:00:00Z", "c-2", order_id="o", email="a@b.example"),
+            row(
+                "checkout_failed", "2026-10-05T09:00:00Z", "c-2", order_id="o", email="a@b.example"
+            ),
         )
         assert {(line["verdict"], line["code"]) for line in lines} == {("held", "kill_switch")}
         assert not shop.sent()

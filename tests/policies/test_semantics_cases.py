@@ -77,9 +77,7 @@ def test_case_03_boundary() -> None:
     """A contact counts until the last millisecond of its window, and not at its end."""
     by = guard(frequency_caps=[DAY_CAP])
     made = (contact("2026-11-22T17:00:00Z"),)
-    before = judged(
-        by, candidate(), context(now=at("2026-11-23T16:59:59.999Z"), contacts=made)
-    )
+    before = judged(by, candidate(), context(now=at("2026-11-23T16:59:59.999Z"), contacts=made))
     assert isinstance(before, Denial)
     assert codes(before) == ["frequency_cap"]
     assert before.next_eligible_at == at("2026-11-23T17:00:00Z")

@@ -59,9 +59,7 @@ def check(shop: Shop, rows: Sequence[dict[str, Any]]) -> None:
     assert {c["decision_id"] for c in committed} == {s["decision_id"] for s in told}
     assert not [c for c in shop.rows("contacts") if c["state"] == "unknown"]
     held = Counter(g["offer"] for g in shop.rows("grants") if g["state"] == "granted")
-    waiting = Counter(
-        "voucher_25" for a in shop.rows("approvals") if a["state"] == "pending"
-    )
+    waiting = Counter("voucher_25" for a in shop.rows("approvals") if a["state"] == "pending")
     for counter in shop.rows("counters"):
         offer = counter["key"].rpartition(":")[2]
         assert counter["amount"] == held[offer] + waiting[offer], counter
@@ -182,6 +180,7 @@ def test_a_switch_between_the_grant_and_the_message_stops_both(tmp_path: Path) -
         assert not shop.sent("email")
         assert not shop.rows("grants")
         assert sum(c["amount"] for c in shop.rows("counters")) == 0
-        steps = [s["state"] for s in shop.rows("outbox") if s["decision_id"] == lines[0]["decision_id"]]
+        steps = [
+            s["state"] for s in shop.rows("outbox") if s["decision_id"] == lines[0]["decision_id"]
+        ]
         assert steps == ["cancelled", "cancelled"]
-
