@@ -51,3 +51,7 @@ lock: setup
 
 clean:
 	rm -rf $(VENV) .safeconduct .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The reference of commands and files, from the program itself.
+docs: setup
+	@$(BIN)/python docs/generate.py

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, TypeVar, get_args, get_origin
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import BaseModel, PlainValidator, ValidationError
@@ -90,7 +90,7 @@ def _money(value: Any) -> Money:
 def _zone(value: Any) -> str:
     try:
         return ZoneInfo(value).key
-    except (TypeError, ValueError, OSError) as error:
+    except (TypeError, ValueError, OSError, ZoneInfoNotFoundError) as error:
         raise ValueError("it is no time zone; write it as `Europe/Berlin`") from error
 
 
@@ -389,7 +389,9 @@ def parse_toml(text: str, path: str) -> Document:
             remedy="check quotes, brackets and doubled keys around this line",
         ) from None
     except RecursionError:
-        raise ConfigurationError("the file is nested too deeply", place=path) from None
+        raise ConfigurationError(
+            "the file is nested too deeply", place=path, remedy="flatten it"
+        ) from None
     return Document(path, data, _toml_positions(text))
 
 

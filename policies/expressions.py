@@ -226,7 +226,8 @@ class _Reader:
             tree: Node = _parser().parse(text)
         except UnexpectedInput as error:
             row = error.line if isinstance(error.line, int) and error.line > 0 else 1
-            shown = text.splitlines()[row - 1][max(0, error.column - 1) :][:20] if text else ""
+            ended = getattr(getattr(error, "token", None), "type", None) == "$END"
+            shown = "" if ended else text.splitlines()[row - 1][max(0, error.column - 1) :][:20]
             found = f"at `{shown}`" if shown.strip() else "at its end"
             raise self._at(
                 row, f"the condition is no CEL: it makes no sense {found}", "correct it"
@@ -372,7 +373,7 @@ class _Reader:
                 )
             case _:
                 most = one.most / two.most if one.kind == "double" else one.most
-        if most > _RESULT_MAX[one.kind]:
+        if not most <= _RESULT_MAX[one.kind]:  # nor is NaN
             raise self.wrong(
                 node,
                 f"the result may be too large for {_a(one.kind)}",

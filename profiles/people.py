@@ -848,7 +848,7 @@ def identifier_ref(vault: Vault, identifier: Identifier) -> str:
 
 
 def _content(event: Event) -> list[Any]:
-    return [event.identifiers, event.properties, event.traits, event.brand]
+    return [sorted(event.identifiers), event.properties, event.traits, event.brand]
 
 
 def _person(root: str, members: Mapping[str, _Found]) -> Person:

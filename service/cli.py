@@ -245,6 +245,7 @@ def kill_on(
 @kill.command("off")
 def kill_off(
     scope: Scope,
+    reason: Reason = "",
     by: By = None,
     workspace: Workspace = None,
     store: Store = None,
@@ -254,11 +255,14 @@ def kill_off(
     """Let a scope go on; what it held is asked again."""
     from service.desk import restart
 
-    return restart(workspace, store, scope, _who(by), at, as_json=as_json)
+    return restart(workspace, store, scope, reason, _who(by), at, as_json=as_json)
 
 
 @kill.command("list")
 def kill_list(
+    scope: Annotated[
+        str | None, typer.Argument(metavar="[SCOPE]", help="Only this one. [default: all]")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Past ones too.")] = False,
     workspace: Workspace = None,
     store: Store = None,
@@ -267,7 +271,7 @@ def kill_list(
     """List what is stopped."""
     from service.reports import switch_lines
 
-    return _print(switch_lines(workspace, store, everything=everything, as_json=as_json))
+    return _print(switch_lines(workspace, store, scope, everything=everything, as_json=as_json))
 
 
 def _print(lines: Any) -> int:

@@ -7,7 +7,7 @@ import difflib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,10 @@ def run_files(
             items = read_inputs(
                 files, assembly.reading, at=undated_at, reorder=span, progress=progress.tell
             )
-            printer = _Printer(as_json=as_json, clear=progress.clear)
+            printer = _Printer(as_json=as_json)
             run = Run(assembly, through_graph(assembly.deps), printer.take)
             asyncio.run(run.over(items))
-        progress.clear()
+        progress.stop()
         printer.finish(run)
     return 1 if strict and run.counts["dead"] else 0
 
@@ -127,6 +127,7 @@ def restart(
     workspace: Path | None,
     store: str | None,
     scope: str,
+    reason: str,
     by: str,
     at: str | None,
     *,
@@ -135,7 +136,7 @@ def restart(
     """Turn a kill switch off, and ask again about what it held."""
     with _writing(workspace, store) as assembly:
         now = instant_given(at) or assembly.database.clock()
-        switches.turn_off(assembly.database, scope, by=by, at=now)
+        switches.turn_off(assembly.database, scope, reason=reason, by=by, at=now)
         if not as_json:
             print(f"`{scope}` goes on")
         _wake(assembly, now, as_json=as_json)
@@ -157,7 +158,7 @@ def retry_letters(
             )
         chosen = [letter for letter in letters if not wanted or letter[0] in wanted]
         found = [event for letter in chosen for event in _read_again(assembly, letter, now)]
-        printer = _Printer(as_json=as_json, clear=lambda: None)
+        printer = _Printer(as_json=as_json)
         run = Run(assembly, through_graph(assembly.deps), printer.take)
         asyncio.run(run.over(found))
         print(f"{run.rows} rows could be read again, of {len(chosen)} letters", file=sys.stderr)
@@ -180,7 +181,7 @@ def _read_again(assembly: Assembly, letter: tuple[Any, ...], now: Any) -> list[E
 
 
 def _wake(assembly: Assembly, now: Any, *, as_json: bool) -> int:
-    printer = _Printer(as_json=as_json, clear=lambda: None)
+    printer = _Printer(as_json=as_json)
     run = Run(assembly, through_graph(assembly.deps), printer.take)
     asyncio.run(run.wake(now))
     return sum(run.passes.values())
@@ -205,14 +206,12 @@ def _check_scope(scope: str, workspace: Workspace) -> None:
 class _Printer:
     """Prints one line an event as it is decided, and the summary at the end."""
 
-    def __init__(self, *, as_json: bool, clear: Callable[[], None]) -> None:
+    def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._clear = clear
         self._dead: list[str] = []
 
     def take(self, item: Line | DeadRow) -> None:
         """One event's line."""
-        self._clear()
         if self._as_json:
             print(json.dumps(line_json(item), ensure_ascii=False))
         elif isinstance(item, DeadRow):
@@ -255,8 +254,7 @@ class _Progress:
         self._began = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
-        # Where lines are printed to the same terminal they show the progress themselves.
-        self._wanted = sys.stderr.isatty() and not sys.stdout.isatty()
+        self._wanted = sys.stderr.isatty()
 
     @property
     def tell(self) -> Progress:
@@ -271,17 +269,24 @@ class _Progress:
             from rich.console import Console
             from rich.progress import Progress as Bar
 
-            self._bar = Bar(console=Console(stderr=True), transient=True)
+            # Lines for the same terminal are printed above the bar; for a file, past it.
+            self._bar = Bar(
+                console=Console(stderr=True, highlight=False, soft_wrap=True),
+                transient=True,
+                redirect_stdout=sys.stdout.isatty(),
+            )
             self._task = self._bar.add_task("deciding", total=self._total or None)
             self._bar.start()
         self._bar.update(self._task, completed=self._taken)
 
-    def clear(self) -> None:
-        """Nothing to do while the bar has a terminal of its own."""
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._wanted = False
+        if self._bar is not None:
+            self._bar.stop()
 
     def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self.stop()

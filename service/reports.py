@@ -164,11 +164,17 @@ def dead_lines(
 
 
 def switch_lines(
-    workspace: Path | None, store: str | None, *, everything: bool, as_json: bool
+    workspace: Path | None,
+    store: str | None,
+    scope: str | None,
+    *,
+    everything: bool,
+    as_json: bool,
 ) -> Printed:
     """What is stopped, since when, by whom and why."""
     with _reading(workspace, store) as database:
         found = switches.history(database) if everything else switches.are_on(database)
+        found = [switch for switch in found if scope in (None, switch.scope)]
         for switch in found:
             if as_json:
                 said = asdict(switch)

@@ -401,6 +401,7 @@ kill_switches = Table(
     Column("on_by", String, nullable=False),
     Column("off_at", _AT),
     Column("off_by", String),
+    Column("off_reason", Text),
 )
 
 dead_letters = Table(

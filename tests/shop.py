@@ -93,7 +93,7 @@ class Shop:
 
     def release(self, scope: str, when: str) -> list[dict[str, Any]]:
         """Let a scope go on."""
-        switches.turn_off(self.database, scope, by="ida", at=at(when))
+        switches.turn_off(self.database, scope, reason="over", by="ida", at=at(when))
         return self.wake(when)
 
     def rows(self, table: str) -> list[dict[str, Any]]:

@@ -29,13 +29,14 @@ _COLUMNS = (
     t.kill_switches.c.on_by,
     t.kill_switches.c.off_at,
     t.kill_switches.c.off_by,
+    t.kill_switches.c.off_reason,
 )
 _LIST = Statement(select(*_COLUMNS).order_by(t.kill_switches.c.on_at, t.kill_switches.c.switch_id))
 _REVISION = Statement(select(t.revisions.c.revision).where(t.revisions.c.key == bindparam("key")))
 _OFF = Statement(
     update(t.kill_switches)
     .where(t.kill_switches.c.scope == bindparam("of"), t.kill_switches.c.off_at.is_(None))
-    .values(off_at=bindparam("at"), off_by=bindparam("by"))
+    .values(off_at=bindparam("at"), off_by=bindparam("by"), off_reason=bindparam("why"))
 )
 _WAKE = Statement(
     update(t.timers)
@@ -55,13 +56,14 @@ class Switch:
     on_by: str
     off_at: datetime | None
     off_by: str | None
+    off_reason: str | None
 
 
 def history(database: Database) -> list[Switch]:
     """Every switch there ever was, oldest first."""
     return [
-        Switch(scope, reason, instant(on_at), on_by, instant(off_at), off_by)
-        for scope, reason, on_at, on_by, off_at, off_by in database.rows(_LIST)
+        Switch(scope, reason, instant(on_at), on_by, instant(off_at), off_by, off_reason)
+        for scope, reason, on_at, on_by, off_at, off_by, off_reason in database.rows(_LIST)
     ]
 
 
@@ -87,12 +89,12 @@ def turn_on(database: Database, scope: str, *, reason: str, by: str, at: datetim
     _commit(database, work)
 
 
-def turn_off(database: Database, scope: str, *, by: str, at: datetime) -> None:
+def turn_off(database: Database, scope: str, *, reason: str, by: str, at: datetime) -> None:
     """Let a scope go on; what it held is asked again. Raises `UsageError` if it is not stopped."""
     if all(switch.scope != scope for switch in are_on(database)):
         raise UsageError(f"`{scope}` is not stopped", remedy="see `safeconduct kill list`")
     work = _work(scope, _revision(database))
-    work.change(_OFF, expect=1, of=scope, at=micros(at), by=by)
+    work.change(_OFF, expect=1, of=scope, at=micros(at), by=by, why=reason)
     work.change(_WAKE, due=micros(at))
     _commit(database, work)
 

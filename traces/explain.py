@@ -203,6 +203,8 @@ def _sentences(explanation: Explanation, audience: Audience) -> Iterator[str]:
     match decision.verdict:
         case "permitted" if chosen is not None:
             yield f"{_named(chosen, customer)} was permitted{standing}."
+            if not customer:
+                yield from _what_ranked_higher(chosen, explanation, audience)
         case "held" if chosen is not None:
             yield f"{_named(chosen, customer)} was chosen{standing}."
             yield f"It is held for {_held_for(decision)}: {reason}{_by(explanation, audience)}."
@@ -246,6 +248,14 @@ def _standing(one: Weighed, explanation: Explanation) -> str:
         else (f"the best of {len(explanation.candidates)}")
     )
     return f", {order} with priority {one.priority:g}" + (f" ({factors})" if factors else "")
+
+
+def _what_ranked_higher(
+    chosen: Weighed, explanation: Explanation, audience: Audience
+) -> Iterator[str]:
+    for one in explanation.candidates[: explanation.candidates.index(chosen)]:
+        why = disclosed(one.against[0], audience).reason if one.against else one.note
+        yield f"`{one.action}` ranked higher and was refused: {why}."
 
 
 def _held_for(decision: Decision) -> str:

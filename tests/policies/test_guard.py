@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from domain.action import Money, Offer
 from domain.consent import Consent
-from domain.context import ApprovalFact, Contact, Context, OfferState, Pass, Suppression
+from domain.context import (
+    ApprovalFact,
+    Contact,
+    Context,
+    OfferState,
+    Pass,
+    PassKind,
+    Suppression,
+)
 from domain.journey import Instance
 from domain.proposal import Candidate
 from domain.verdict import (
@@ -146,7 +154,8 @@ def newest_first(made: list[Contact]) -> tuple[Contact, ...]:
 @st.composite
 def passes(draw: st.DrawFn, now: datetime) -> Pass:
     """The event itself, or a later question about it."""
-    kind = draw(st.sampled_from(["event", "event", "release", "approval"]))
+    kinds: list[PassKind] = ["event", "event", "release", "approval"]
+    kind = draw(st.sampled_from(kinds))
     ends = now + timedelta(seconds=draw(st.integers(-1, 90)))
     return Pass() if kind == "event" else Pass(kind, 1, "d-1", None, ends)
 
@@ -480,8 +489,20 @@ def blocked_in_time(of: Candidate, asked: Context) -> list[Finding]:
     return [one for one in found if not one.passed and is_time_bound(one.code)]
 
 
+@st.composite
+def waiting(draw: st.DrawFn) -> Context:
+    """Somebody whom nothing but the hour and the number of contacts can stand in the way of."""
+    now = draw(moments)
+    return context(
+        now=now,
+        zone_of_person=draw(zones),
+        zone_of_address=draw(zones),
+        contacts=newest_first(draw(st.lists(contacts(now), max_size=6))),
+    )
+
+
 @PROPERTY
-@given(candidates(), contexts())
+@given(st.sampled_from([candidate(), sms()]), waiting())
 def test_next_eligible_is_the_first_instant(of: Candidate, asked: Context) -> None:
     """At `next_eligible_at` every time-bound rule passes; one microsecond earlier one does not."""
     verdict = judged(of, asked)

@@ -301,7 +301,7 @@ def test_wrong_usage_ends_with_2_and_says_why(
         ("policies/contact.yaml", "limit: 1", "limit: one", ":4", "`one`", ""),
         ("policies/contact.yaml", "window: 24h", "window: 1 day", ":5", "`1 day`", "24h"),
         ("policies/contact.yaml", "channels: [sms]", "channels: [smss]", ":19", "`smss`", "sms"),
-        ("policies/engagement.yaml", "open_cases == 0", "open_case == 0", ":7", "open_case", "mean"),
+        ("policies/engagement.yaml", "open_cases == 0", "open_case == 0", ":7", "open_case", "did"),
         ("actions.yaml", "purpose: order_update", "purpose: order_updat", ":47", "order_updat", ""),
         ("actions.yaml", "profile.first_name | there", "profile.first_name", ":", "default", "|"),
         ("offers.yaml", "stock: 50", "stock: -1", ":9", "`-1`", ""),

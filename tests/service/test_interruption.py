@@ -157,7 +157,8 @@ def test_a_switch_between_the_grant_and_the_message_stops_both(tmp_path: Path) -
         shop.run(
             consent("granted", "2026-10-05T08:00:00Z", email="a@shop.example"),
         )
-        execute, turned = shop.deps.toolbox.execute, []
+        execute = shop.deps.toolbox.execute
+        turned: list[Intent] = []
 
         async def meddle(intent: Intent, work: Work) -> Outcome:
             if intent.tool == "offer" and not turned:

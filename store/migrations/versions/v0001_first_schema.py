@@ -228,6 +228,7 @@ def upgrade() -> None:
     sa.Column('on_by', sa.String(), nullable=False),
     sa.Column('off_at', sa.BigInteger(), nullable=True),
     sa.Column('off_by', sa.String(), nullable=True),
+    sa.Column('off_reason', sa.Text(), nullable=True),
     sa.PrimaryKeyConstraint('switch_id', name=op.f('pk_kill_switches'))
     )
     op.create_table('ledger_roots',
