@@ -64,11 +64,14 @@ def consent_statement(event: Event, terms: Terms) -> Statement | None:
     said = event.properties
     value = said.get("value")
     if not isinstance(value, str) or value not in _KINDS:
-        raise _invalid(event, "value", f"is `{value}`", f"use one of {', '.join(_KINDS)}")
+        raise _invalid(event, "value", "is none that is known", f"use one of {', '.join(_KINDS)}")
     channel = _text(event, "channel")
     if channel is not None and channel not in terms.addresses:
         raise _invalid(
-            event, "channel", f"is `{channel}`", f"use one of {', '.join(sorted(terms.addresses))}"
+            event,
+            "channel",
+            "is none that is declared",
+            f"use one of {', '.join(sorted(terms.addresses))}",
         )
     purpose = _text(event, "purpose")
     kind = _KINDS[value]
@@ -107,7 +110,7 @@ def block(event: Event, terms: Terms) -> Block | None:
         *(("shown_to", audience, get_args(Audience)) for audience in shown_to),
     ):
         if value not in known:
-            raise _invalid(event, key, f"is `{value}`", f"use one of {', '.join(known)}")
+            raise _invalid(event, key, "is none that is known", f"use one of {', '.join(known)}")
     channels = said.get("channels")
     if channels is not None and not isinstance(channels, list):
         raise _invalid(event, "channels", "is no list", 'write it as `["sms"]`')
@@ -135,7 +138,7 @@ def _brand(event: Event, terms: Terms) -> str:
     if brand not in terms.controllers:
         raise InputError(
             "invalid_field",
-            f"`brand` is `{brand}`, which no controller owns",
+            "`$.brand` is one that no controller owns",
             place=event.place,
             remedy=f"use one of {', '.join(sorted(terms.controllers))}, or declare it in "
             "`settings.toml`",

@@ -165,7 +165,7 @@ class People:
                 continue
             reading.refused = InputError(
                 "id_reuse",
-                f"event `{reading.event_id}` was already read with other content",
+                "its id was read before with other content",
                 place=reading.arrival.event.place,
                 remedy="let the producer give every event an id of its own",
             )
@@ -238,7 +238,7 @@ class People:
         if event.brand is not None and event.brand not in self._terms.controllers:
             raise InputError(
                 "invalid_field",
-                f"`brand` is `{event.brand}`, which no controller owns",
+                "`$.brand` is one that no controller owns",
                 place=event.place,
                 remedy="declare the brand in `settings.toml`, or leave it out",
             )

@@ -141,7 +141,7 @@ def test_a_dead_letter_is_retried_once_the_cause_is_mended(
     path.write_text(json.dumps(STORY[1] | {"brand": "bank"}) + "\n")
     (dead,) = safeconduct.json("run", path)
     assert dead["verdict"] == "dead"
-    assert "which no controller owns" in dead["reason"]
+    assert "one that no controller owns" in dead["reason"]
     settings = safeconduct.workspace / "settings.toml"
     text = settings.read_text().replace(
         "[input]",
