@@ -90,34 +90,35 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
     )
     value: ConsentValue = "unset"
     grant: Consent | None = None
-    denial: Consent | None = None
-    objection: Consent | None = None
+    denials: list[Consent] = []
+    objections: list[Consent] = []
     for line in relevant:
         match line.kind:
             case "objection":
-                objection = line
+                objections.append(line)
             case "denial":
                 late = grant is not None and line.occurred_at < grant.occurred_at
                 value = "conflict" if late and value in ("granted", "conflict") else "denied"
-                denial = line
+                denials.append(line)
             case "grant" | "pending":
-                if _later(line, denial):
+                if _overtakes(line, denials):
                     value = "granted" if line.kind == "grant" else "pending"
                     grant = line
-                if objection is not None and line.kind == "grant" and line.topic is not None:
-                    objection = None if _later(line, objection) else objection
-    if objection is not None:
-        return ConsentAnswer("objection", (objection.ref,))
-    if value == "conflict" and grant is not None and denial is not None:
-        return ConsentAnswer("conflict", (grant.ref, denial.ref))
-    if value == "denied" and denial is not None:
-        return ConsentAnswer("denied", (denial.ref,))
+                if line.kind == "grant" and line.topic is not None and _overtakes(line, objections):
+                    objections.clear()
+    if objections:
+        return ConsentAnswer("objection", (objections[-1].ref,))
+    if value == "conflict" and grant is not None:
+        return ConsentAnswer("conflict", (grant.ref, denials[-1].ref))
+    if value == "denied":
+        return ConsentAnswer("denied", (denials[-1].ref,))
     if grant is not None and grant.expires_at is not None and grant.expires_at <= now:
         return ConsentAnswer("expired", (grant.ref,))
     return ConsentAnswer(value, (grant.ref,) if grant else ())
 
 
-def _later(grant: Consent, denial: Consent | None) -> bool:
-    return denial is None or (
-        grant.occurred_at > denial.occurred_at and grant.received_at > denial.received_at
+def _overtakes(grant: Consent, said_no: Iterable[Consent]) -> bool:
+    """Whether a yes was both said and received after every no."""
+    return all(
+        grant.occurred_at > no.occurred_at and grant.received_at > no.received_at for no in said_no
     )

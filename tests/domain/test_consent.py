@@ -156,10 +156,6 @@ def test_an_answer_names_its_lines() -> None:
     assert answer([], ASK, NOW).by == ()
 
 
-@pytest.mark.xfail(
-    reason="`answer` keeps the no received last, where the one said last is what must be overtaken",
-    strict=True,
-)
 @pytest.mark.parametrize("no", [denial, objection])
 def test_every_earlier_no_must_be_overtaken(no: Callable[..., Consent]) -> None:
     """A no that arrives late does not make a yes overtake another no that was said after it."""
