@@ -6,6 +6,7 @@ Only the stored context and the stored policies are read, never live state, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import bindparam, select
@@ -45,6 +46,34 @@ def same_again(record: Record, workspace: Workspace, mind: Mind, fingerprint: Fi
     """Whether thinking again about the recorded context gives the recorded one, byte for byte."""
     again = think(record.context, workspace, mind, fingerprint)
     return canonical(again.thought) == canonical(record.thought)
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """How many decisions were decided again, how many could not be (their person was erased), and
+    those that came out otherwise."""
+
+    same: int
+    erased: int
+    different: tuple[str, ...]
+
+
+def recompute(database: Database, workspace_of: WorkspaceOf, mind: Mind) -> Recomputed:
+    """Decide every recorded decision again and compare the bytes."""
+    same = erased = 0
+    different: list[str] = []
+    for kept in History(database).every():
+        data = kept.record()
+        if data is None:
+            erased += 1
+            continue
+        record = read_record(data)
+        workspace = workspace_of(kept.decision().workspace_version)
+        if same_again(record, workspace, mind, database.vault.fingerprint_bytes):
+            same += 1
+        else:
+            different.append(kept.decision_id)
+    return Recomputed(same, erased, tuple(different))
 
 
 def explain(

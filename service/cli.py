@@ -193,6 +193,16 @@ def ledger_verify(workspace: Workspace = None, store: Store = None, as_json: Jso
     return _print(verification(workspace, store, as_json=as_json))
 
 
+@ledger.command("recompute")
+def ledger_recompute(
+    workspace: Workspace = None, store: Store = None, as_json: Json = False
+) -> int:
+    """Decide every recorded decision again; exit with 1 where one comes out otherwise."""
+    from service.reports import recomputation
+
+    return _print(recomputation(workspace, store, as_json=as_json))
+
+
 @events.command("dead")
 def events_dead(
     everything: Annotated[bool, typer.Option("--all", help="Retried ones too.")] = False,

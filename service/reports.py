@@ -14,10 +14,11 @@ from sqlalchemy import select
 
 from agents import approvals
 from agents.minds.formula import FormulaMind
-from agents.reconsider import explain
+from agents.reconsider import WorkspaceOf, explain, recompute
 from agents.record import read_record
 from agents.workspace import Workspace
 from domain.approval import Approval
+from domain.errors import LedgerBroken
 from domain.verdict import Audience
 from service.assemble import assemble_reading, kept_workspace
 from service.lines import Quoted, quoted_json, quoted_text, stamp
@@ -66,13 +67,18 @@ def explanation(
 ) -> Printed:
     """One decision explained, from its record alone."""
     with _reading(workspace, store) as database:
-
-        @lru_cache(maxsize=4)
-        def workspace_of(version: str) -> Workspace:
-            return kept_workspace(database, version)
-
-        found = explain(database, decision_id, workspace_of, FormulaMind())
+        found = explain(database, decision_id, _workspaces(database), FormulaMind())
         yield explained_json(found, audience) if as_json else explained_text(found, audience)
+
+
+def _workspaces(database: Database) -> WorkspaceOf:
+    """Workspaces of the past by version, a few of them kept at hand."""
+
+    @lru_cache(maxsize=4)
+    def workspace_of(version: str) -> Workspace:
+        return kept_workspace(database, version)
+
+    return workspace_of
 
 
 def decision_lines(
@@ -134,6 +140,23 @@ def verification(workspace: Path | None, store: str | None, *, as_json: bool) ->
             f"the ledger verifies: {found.people} people, {found.decisions} decisions, "
             f"{found.entries} entries"
         )
+
+
+def recomputation(workspace: Path | None, store: str | None, *, as_json: bool) -> Printed:
+    """How deciding everything again came out; raises `LedgerBroken` where it came out otherwise."""
+    with _reading(workspace, store) as database:
+        found = recompute(database, _workspaces(database), FormulaMind())
+    if found.different:
+        raise LedgerBroken(
+            f"{len(found.different)} decisions come out otherwise when decided again",
+            place=f"table decisions, row {found.different[0]}",
+            remedy="compare them with `safeconduct explain`; was the program itself changed?",
+        )
+    if as_json:
+        yield {"recomputed": found.same, "erased": found.erased, "different": []}
+    else:
+        erased = f", {found.erased} cannot be: their person was erased" if found.erased else ""
+        yield f"{found.same} decisions decided again, each the same byte for byte{erased}"
 
 
 def dead_lines(

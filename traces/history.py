@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -88,6 +89,9 @@ _CHILDREN = Statement(
     .where(t.decisions.c.parent_id == bindparam("decision"))
     .order_by(t.decisions.c.decision_id)
 )
+
+
+_EVERY = Statement(select(*_COLUMNS).select_from(_FROM).order_by(t.decisions.c.decision_id))
 
 
 class Kept:
@@ -177,6 +181,12 @@ class History:
         """The newest decisions, oldest of them first."""
         rows = self._database.rows(_LATEST, most=most)
         return [Kept(self._database, row) for row in reversed(rows)]
+
+    def every(self) -> Iterator[Kept]:
+        """All decisions, oldest first, one at a time; nothing else is read meanwhile."""
+        with self._database.read() as snapshot:
+            for row in snapshot.stream(_EVERY):
+                yield Kept(self._database, row)
 
     def of_person(self, profile_id: str, most: int) -> list[Kept]:
         """The newest decisions about a person, whichever fragment they were made for."""

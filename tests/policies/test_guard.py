@@ -447,6 +447,14 @@ def test_a_permit_ends_with_the_offer() -> None:
     assert verdict.not_after == OFFER.valid_until
 
 
+def test_a_permit_ends_with_the_consent() -> None:
+    """Ten seconds before the customer's yes runs out, a permit is good for ten seconds."""
+    ends = NOW + timedelta(seconds=10)
+    verdict = judged(candidate(), context(consents=(grant(expires_at=ends),)), OPEN)
+    assert isinstance(verdict, Permit)
+    assert verdict.not_after == ends
+
+
 def test_dispatch_lets_a_fresh_permit_through() -> None:
     """A permit that is alive, for this proposal and against no rule, is good to send by."""
     of = world.proposal()
@@ -479,6 +487,79 @@ def test_dispatch_asks_every_rule_again(of: Candidate, later: Context) -> None:
     verdict = judged(of, later)
     expected = None if isinstance(verdict, Permit) else objections(verdict)[0].code
     assert GUARD.dispatch(permit, world.proposal(of), later) == expected
+
+
+# Whether it is still wanted
+
+
+@pytest.mark.parametrize(
+    ("ago", "wanted"), [(timedelta(minutes=15), True), (timedelta(minutes=15) + TICK, False)]
+)
+def test_an_event_is_fresh_up_to_its_age(ago: timedelta, wanted: bool) -> None:
+    """An event as old as the journey acts on is acted on; one that is any older is not."""
+    event = replace(context().event, occurred_at=NOW - ago)
+    verdict = judged(candidate(), context(event=event), OPEN)
+    assert [one.code for one in objections(verdict)] == ([] if wanted else ["stale_event"])
+
+
+@pytest.mark.parametrize(("purpose", "wanted"), [("promo", False), ("service", True)])
+def test_an_undated_event_causes_no_marketing(purpose: str, wanted: bool) -> None:
+    """Nobody knows whether an undated event is fresh: it may cause service, and no promotion."""
+    event = replace(context().event, occurred_at=None)
+    verdict = judged(candidate(purpose=purpose), context(event=event), OPEN)
+    assert [one.code for one in objections(verdict)] == ([] if wanted else ["stale_event"])
+
+
+@pytest.mark.parametrize(("left", "wanted"), [(TICK, True), (timedelta(), False)])
+def test_what_was_held_too_long_is_not_wanted(left: timedelta, wanted: bool) -> None:
+    """What was held is wanted until it expires, and no longer."""
+    asked = context(asked=Pass("release", 1, "d-1", None, NOW + left))
+    verdict = judged(candidate(), asked, OPEN)
+    assert [one.code for one in objections(verdict)] == ([] if wanted else ["stale_event"])
+
+
+def test_marketing_where_no_purpose_is_marketing() -> None:
+    """Where no marketing is declared, a promotion inside another message is still one."""
+    purposes = {"order_update": world.PURPOSES["order_update"]}
+    by = Guard(world.policies({"purposes": purposes}), {})
+    of = candidate(purpose="order_update", kind="notice", promotional=True, mandatory=True)
+    verdict = judged(of, context(human_in_charge=True), by)
+    assert [one.code for one in objections(verdict)] == ["human_in_charge", "mixed_purpose"]
+
+
+# What counts
+
+
+def test_a_contact_that_is_as_old_as_the_window_is_not_counted() -> None:
+    """The window is open at its far end: a contact exactly as old is not in it."""
+    of = candidate()
+    for age, count in ((timedelta(hours=24), 0), (timedelta(hours=24) - TICK, 1)):
+        asked = context(contacts=(contact(NOW - age),))
+        (cap,) = [one for one in GUARD.ask_in_full(of, asked) if one.rule == "day"]
+        assert cap.read == {"per": "person", "count": count, "limit": 1, "window_seconds": 86400}
+
+
+def test_a_cap_clears_when_enough_contacts_are_gone() -> None:
+    """Where more were made than the limit allows, it is the newest that has to go."""
+    made = tuple(contact(NOW - timedelta(hours=n)) for n in (1, 2, 3))
+    (cap,) = [
+        one for one in GUARD.ask_in_full(candidate(), context(contacts=made)) if one.rule == "day"
+    ]
+    assert cap.clears_at == NOW + timedelta(hours=23)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"profile_id": "q"},
+        {"purpose": "service"},
+    ],
+)
+def test_what_a_cap_does_not_count(other: dict[str, str]) -> None:
+    """A cap on a person's promotions counts nobody else's and nothing else."""
+    asked = context(contacts=(contact(NOW - timedelta(hours=1), **other),))
+    (cap,) = [one for one in GUARD.ask_in_full(candidate(), asked) if one.rule == "day"]
+    assert cap.passed
 
 
 # When it may be asked again

@@ -264,6 +264,21 @@ def test_the_ledger_verifies_until_a_row_is_touched(safeconduct: Safeconduct, ev
     assert f"table decisions, row {lines[1]['decision_id']}" in err
 
 
+def test_every_decision_can_be_decided_again(safeconduct: Safeconduct, events: Path) -> None:
+    """All come out the same byte for byte; with another policy in the record one does not."""
+    safeconduct("run", events)
+    (said,) = safeconduct.json("ledger", "recompute")
+    assert said == {"recomputed": len(STORY), "erased": 0, "different": []}
+    with sqlite3.connect(safeconduct.workspace / "safeconduct.db") as raw:
+        (content,) = raw.execute("SELECT content FROM workspaces").fetchone()
+        raw.execute(
+            "UPDATE workspaces SET content = ?", [content.replace(b"limit: 1", b"limit: 9")]
+        )
+    code, _, err = safeconduct("ledger", "recompute")
+    assert code == 1
+    assert "come out otherwise" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "cause"),
     [
