@@ -239,9 +239,10 @@ def _reserve(
     assert proposal is not None
     candidate, action = proposal.candidate, proposal.candidate.action
     point = candidate.contact_point
-    if action.kind in ("contact", "presentation", "notice"):
+    kind = guard.kind(candidate)
+    if kind in ("contact", "presentation", "notice"):
         purpose, mixed = guard.judged(candidate)
-        counted = action.kind == "contact" and (action.counts_toward_caps or mixed)
+        counted = kind == "contact" and (action.counts_toward_caps or mixed)
         work.insert(
             t.contacts,
             contact_id=f"k-{decision.decision_id}",

@@ -145,15 +145,18 @@ def _is_withheld(sitting: _Sitting, one: Ranked) -> bool:
     action = one.candidate.action
     if sitting.context.arms.get(one.candidate.journey) != "held_out":
         return False
-    marketing = sitting.workspace.policies.is_marketing(action.purpose)
-    return (marketing and action.kind in ("contact", "presentation")) or action.tool == "offer"
+    guard = sitting.workspace.guard
+    purpose, _ = guard.judged(one.candidate)
+    marketing = guard.policies.is_marketing(purpose)
+    withholds = marketing and guard.kind(one.candidate) in ("contact", "presentation")
+    return withholds or action.tool == "offer"
 
 
 def _proposal(
     workspace: Workspace, candidate: Candidate, context: Context, fingerprint: Fingerprint
 ) -> Proposal:
     made = steps(workspace, candidate, context)
-    digest = fingerprint("proposal", proposal_body(candidate, made)).hex()
+    digest = fingerprint("proposal", proposal_body(candidate, made, context.event.event_id)).hex()
     return Proposal(candidate, made, digest)
 
 

@@ -40,22 +40,23 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A candidate with its exact steps. `hash` is the keyed fingerprint of `body()`."""
+    """A candidate with its exact steps. `hash` is the keyed fingerprint of `proposal_body`."""
 
     candidate: Candidate
     steps: tuple[Step, ...]
     hash: str = field(default="")
 
-    def body(self) -> bytes:
-        """The canonical bytes that `hash` is taken over: who, what, where, and every argument."""
-        return proposal_body(self.candidate, self.steps)
 
+def proposal_body(candidate: Candidate, steps: tuple[Step, ...], event_id: str) -> bytes:
+    """Canonical bytes of a proposal: who, what, where, every argument, and for which event.
 
-def proposal_body(candidate: Candidate, steps: tuple[Step, ...]) -> bytes:
-    """Canonical bytes of a proposal; equal proposals, equal bytes, in any process."""
+    Equal proposals give equal bytes in any process. The event is part of it, so that a yes to one
+    proposal is no yes to the next that looks the same.
+    """
     point = candidate.contact_point
     return canonical(
         {
+            "event": event_id,
             "action": candidate.action.name,
             "journey": candidate.journey,
             "instance": candidate.instance,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from domain.canonical import canonical, parse
 from domain.consent import Consent
@@ -883,18 +884,18 @@ def zones_of(number: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in found if name != timezone.UNKNOWN_TIMEZONE))
 
 
-@lru_cache(maxsize=1024)
 def _zone(name: Any) -> str | None:
     """The IANA zone of that name, or None where there is none: a typo must not open a window."""
-    from zoneinfo import ZoneInfo
+    return name if isinstance(name, str) and _is_zone(name) else None
 
-    if not isinstance(name, str):
-        return None
+
+@lru_cache(maxsize=1024)
+def _is_zone(name: str) -> bool:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):  # OSError: also not found, or a folder of zones
-        return None
-    return name
+    except (KeyError, ValueError, OSError):  # not there, no name at all, or a folder of zones
+        return False
+    return True
 
 
 def _given_up(point: ContactPoint, until: datetime) -> ContactPoint:

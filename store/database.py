@@ -26,33 +26,14 @@ _REVISIONS = Statement(
         t.revisions.c.key.in_(bindparam("keys", expanding=True))
     )
 )
-_MOVE = Statement(
-    update(t.revisions)
-    .where(t.revisions.c.key == bindparam("k"))
-    .values(revision=bindparam("next"))
-)
 _HEADS = Statement(
     select(t.chains.c.profile_id, t.chains.c.length, t.chains.c.head).where(
         t.chains.c.profile_id.in_(bindparam("people", expanding=True))
     )
 )
-_MOVE_HEAD = Statement(
-    update(t.chains)
-    .where(t.chains.c.profile_id == bindparam("person"))
-    .values(length=bindparam("to_length"), head=bindparam("to_head"))
-)
 _ROOT = Statement(
     select(t.ledger_roots.c.entries, t.ledger_roots.c.total, t.ledger_roots.c.mac).where(
         t.ledger_roots.c.shard == bindparam("s")
-    )
-)
-_MOVE_ROOT = Statement(
-    update(t.ledger_roots)
-    .where(t.ledger_roots.c.shard == bindparam("s"))
-    .values(
-        entries=bindparam("to_entries"),
-        total=bindparam("to_total"),
-        mac=bindparam("to_mac"),
     )
 )
 _LAST_DECISION = Statement(
@@ -66,6 +47,10 @@ _META_SET = Statement(
 )
 
 _INSERTIONS = {str(table.name): Insertion(table) for table in t.metadata.sorted_tables}
+_REPLACEMENTS = {
+    str(table.name): Insertion(table, replacing=True)
+    for table in (t.revisions, t.chains, t.ledger_roots)
+}
 _HASHED = {
     name: tuple(column for column in _INSERTIONS[name].columns if column != "hash")
     for name in t.CHAINED
@@ -227,13 +212,13 @@ class _Transaction:
         """Write the rows gathered, and where keys, heads and root have got to."""
         for name, rows in self._rows.items():
             self._driver.execute_many(_INSERTIONS[name].on("sqlite"), rows)
-        for key, revision in self._revisions.items():
-            if revision == self._kept.get(key, 0):
-                continue
-            if key in self._kept:
-                self._run(_MOVE, k=key, next=revision)
-            else:
-                self._run_insert("revisions", {"key": key, "revision": revision})
+        moved = [
+            [key, revision]
+            for key, revision in self._revisions.items()
+            if revision != self._kept.get(key, 0)
+        ]
+        if moved:
+            self._replace("revisions", moved)
         if self._heads != self._kept_heads:
             self._move_heads()
 
@@ -263,12 +248,8 @@ class _Transaction:
         text, values = statement.on("sqlite", parameters)
         return self._driver.execute(text, values).rowcount
 
-    def _run_insert(self, name: str, columns: Mapping[str, Any]) -> None:
-        insertion = _INSERTIONS[name]
-        self._driver.execute(
-            insertion.on("sqlite"),
-            [columns.get(column) for column in insertion.columns],
-        )
+    def _replace(self, name: str, rows: list[list[Any]]) -> None:
+        self._driver.execute_many(_REPLACEMENTS[name].on("sqlite"), rows)
 
     def _insert(self, name: str, columns: Mapping[str, Any]) -> None:
         order = _INSERTIONS[name].columns
@@ -286,36 +267,15 @@ class _Transaction:
         self._insert(name, {**columns, "hash": digest})
 
     def _move_heads(self) -> None:
-        root = kept = self._root()
+        root, rows = self._root(), []
         for person, head in self._heads.items():
             old = self._kept_heads.get(person, Head())
-            if head == old:
-                continue
-            root = root.moved(self._vault, person, old, head)
-            if person in self._kept_heads:
-                self._run(
-                    _MOVE_HEAD,
-                    person=person,
-                    to_length=head.length,
-                    to_head=head.digest,
-                )
-            else:
-                self._run_insert(
-                    "chains",
-                    {"profile_id": person, "length": head.length, "head": head.digest},
-                )
-        total = root.total.to_bytes(32, "big")
-        mac = root.mac(self._vault, SHARD)
-        if kept.entries:
-            self._run(_MOVE_ROOT, s=SHARD, to_entries=root.entries, to_total=total, to_mac=mac)
-        else:
-            columns = {
-                "shard": SHARD,
-                "entries": root.entries,
-                "total": total,
-                "mac": mac,
-            }
-            self._run_insert("ledger_roots", columns)
+            if head != old:
+                root = root.moved(self._vault, person, old, head)
+                rows.append([person, head.length, head.digest])
+        total, mac = root.total.to_bytes(32, "big"), root.mac(self._vault, SHARD)
+        self._replace("chains", rows)
+        self._replace("ledger_roots", [[SHARD, root.entries, total, mac]])
 
     def _root(self) -> Root:
         row = self._snapshot.row(_ROOT, s=SHARD)

@@ -63,10 +63,14 @@ class _Compiled:
 
 
 class Insertion:
-    """`INSERT` of whole rows into one table, columns in the table's own order."""
+    """`INSERT` of whole rows into one table, columns in the table's own order.
 
-    def __init__(self, table: Table) -> None:
+    With `replacing`, a row whose primary key is there already is overwritten.
+    """
+
+    def __init__(self, table: Table, *, replacing: bool = False) -> None:
         self.columns = tuple(column.name for column in table.columns)
+        self._keys = [column.name for column in table.primary_key] if replacing else []
         self._clause: Insert = insert(table)
         self._texts: dict[DialectName, str] = {}
 
@@ -77,8 +81,15 @@ class Insertion:
             compiled = self._clause.compile(
                 dialect=_DIALECTS[dialect], column_keys=list(self.columns)
             )
-            text = self._texts[dialect] = str(compiled)
+            text = self._texts[dialect] = str(compiled) + self._replacement()
         return text
+
+    def _replacement(self) -> str:
+        if not self._keys:
+            return ""
+        others = [name for name in self.columns if name not in self._keys]
+        settings = ", ".join(f"{name} = excluded.{name}" for name in others)
+        return f" ON CONFLICT ({', '.join(self._keys)}) DO UPDATE SET {settings}"
 
 
 def _padded(values: Sequence[Any]) -> Sequence[Any]:

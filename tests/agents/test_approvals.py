@@ -177,3 +177,14 @@ def test_many_clicks_at_once_have_one_effect(tmp_path: Path) -> None:
         assert sum("was approved by p" in words for words in heard) == 7
         assert [line["verdict"] for line in shop.wake("2026-10-05T17:15:00Z")] == ["permitted"]
         assert len(shop.sent("email")) == 1
+
+
+def test_a_yes_is_for_one_event(tmp_path: Path) -> None:
+    """The same proposal for a later event needs a yes of its own."""
+    with open_shop(tmp_path / "w") as shop:
+        _, approval_id = ask(shop)
+        shop.vote(approval_id, "approve", "2026-10-05T17:15:00Z")
+        shop.wake("2026-10-05T17:15:00Z")
+        later = row("contact_opened", "2026-10-09T17:00:00Z", topic="returns")
+        again = shop.one(later)
+        assert (again["verdict"], again["code"]) == ("held", "needs_approval")

@@ -249,3 +249,14 @@ def _read(shop: Shop, raw: bytes) -> Event:
     (event,) = shop.assembly.reading.read(raw, received_at=now, place="a:1")
     assert isinstance(event, Event)
     return event
+
+
+@pytest.mark.parametrize(
+    "zone", ["Nowhere/Land", "", "../etc", ["Europe/Paris"], {"a": 1}, 7, "Europe"]
+)
+def test_a_time_zone_that_is_none_is_no_zone(tmp_path: Path, zone: object) -> None:
+    """Whatever stands for a zone and is none leaves the zone unknown, and the run goes on."""
+    traits = {"time_zone": zone, "address": zone}
+    with open_shop(tmp_path / "w") as shop:
+        line = shop.one(cart("2026-10-05T09:00:00Z", traits=traits))
+        assert last_context(shop, line).zone_of_person is None
