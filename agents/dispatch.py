@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import bindparam, update
 
-from agents.record import Recorded
+from agents.record import Recorded, contact_id
 from agents.timers import ask_again
 from domain.errors import StoreError
 from domain.verdict import Code
@@ -30,7 +30,7 @@ SETTLE = Statement(
 )
 SETTLE_CONTACT = Statement(
     update(t.contacts)
-    .where(t.contacts.c.decision_id == bindparam("decision"), t.contacts.c.state == "reserved")
+    .where(t.contacts.c.contact_id == bindparam("contact"), t.contacts.c.state == "reserved")
     .values(state=bindparam("to_state"))
 )
 _CONTACT_STATES: Mapping[str, str] = {
@@ -154,7 +154,9 @@ def settle(work: Work, intent: Intent, outcome: Outcome, *, was: str = "sending"
 
 def settle_contact(work: Work, decision_id: str, outcome: Outcome) -> None:
     """Commit, release or keep the reserved contact, once."""
-    work.change(SETTLE_CONTACT, decision=decision_id, to_state=_CONTACT_STATES[outcome.state])
+    work.change(
+        SETTLE_CONTACT, contact=contact_id(decision_id), to_state=_CONTACT_STATES[outcome.state]
+    )
 
 
 def cancel(work: Work, rest: Sequence[Intent], code: Code, why: str) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, select, update
 
 from agents.dispatch import SETTLE_CONTACT, settle
-from agents.record import RELEASE_CONTACTS, Record, read_record
+from agents.record import RELEASE_CONTACT, Record, contact_id, read_record
 from agents.steps import Deps
 from agents.timers import ask_again
 from domain.canonical import parse
@@ -184,12 +184,12 @@ def _settle_decision(
 ) -> None:
     states = {outcome.state for outcome in outcomes}
     if "unknown" in states:
-        work.change(SETTLE_CONTACT, decision=decision_id, to_state="unknown")
+        work.change(SETTLE_CONTACT, contact=contact_id(decision_id), to_state="unknown")
         return
     if states == {"sent"}:
-        work.change(SETTLE_CONTACT, decision=decision_id, to_state="committed")
+        work.change(SETTLE_CONTACT, contact=contact_id(decision_id), to_state="committed")
         return
-    work.change(RELEASE_CONTACTS, parent=decision_id)
+    work.change(RELEASE_CONTACT, contact=contact_id(decision_id))
     work.move(f"p:{last.profile_id}")
     kept = deps.history.get(decision_id)
     data = kept.record()

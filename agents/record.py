@@ -23,6 +23,7 @@ from profiles.queries import END_INSTANCE
 from store import tables as t
 from store.ids import time_ordered
 from store.instants import micros
+from store.packing import pack
 from store.statements import Statement
 from store.vault import Vault
 from store.work import Change, Work
@@ -41,9 +42,9 @@ CLAIM_TIMER = Statement(
     .where(t.timers.c.decision_id == bindparam("parent"), t.timers.c.state == "pending")
     .values(state="done")
 )
-RELEASE_CONTACTS = Statement(
+RELEASE_CONTACT = Statement(
     update(t.contacts)
-    .where(t.contacts.c.decision_id == bindparam("parent"), t.contacts.c.state == "reserved")
+    .where(t.contacts.c.contact_id == bindparam("contact"), t.contacts.c.state == "reserved")
     .values(state="released")
 )
 CLOSE_APPROVAL = Statement(
@@ -51,6 +52,11 @@ CLOSE_APPROVAL = Statement(
     .where(t.approvals.c.decision_id == bindparam("parent"), t.approvals.c.state == "pending")
     .values(state=bindparam("to_state"), decided_at=bindparam("at"), decided_by=bindparam("who"))
 )
+
+
+def contact_id(decision_id: str) -> str:
+    """The one contact that a decision may lead to."""
+    return f"k-{decision_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ def record(
         context.profile_id,
         "erasable",
         "decisions",
-        canonical(Record(reading.event_id, context, thought)),
+        pack(canonical(Record(reading.event_id, context, thought))),
     )
     work.append(
         t.decisions, context.profile_id, **_columns(decision, reading, context), sealed=sealed
@@ -201,10 +207,10 @@ def _columns(decision: Decision, reading: Reading, context: Context) -> dict[str
 def _close_parent(work: Work, context: Context, thought: Thought) -> None:
     """Claim the timer that led here, give back what the parent held, close its approval."""
     parent = context.asked.parent_id
+    assert parent is not None
     work.changes.insert(0, Change(CLAIM_TIMER, {"parent": parent}, 1))
-    work.change(RELEASE_CONTACTS, parent=parent)
+    work.change(RELEASE_CONTACT, contact=contact_id(parent))
     if context.asked.reserved_offer is not None:
-        assert parent is not None
         offers.release(work, context.brand, context.asked.reserved_offer, parent)
     if context.asked.kind != "approval":
         return
@@ -245,7 +251,7 @@ def _reserve(
         counted = kind == "contact" and (action.counts_toward_caps or mixed)
         work.insert(
             t.contacts,
-            contact_id=f"k-{decision.decision_id}",
+            contact_id=contact_id(decision.decision_id),
             profile_id=context.profile_id,
             contact_point=point.ref if point else None,
             at=micros(context.now),

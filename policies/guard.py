@@ -195,7 +195,8 @@ class Guard:
     ) -> Permit:
         context = question.context
         return Permit(
-            permit_id=f"permit-{context.seed:016x}-{proposal.hash[:8]}",
+            # Time first, so that permits of one moment lie on one page of the store.
+            permit_id=f"permit-{int(context.now.timestamp() * 1000):012x}{context.seed:016x}",
             proposal_hash=proposal.hash,
             policy_version=self.policies.version,
             not_after=min(context.now + PERMIT_TTL, *self._ends(question)),

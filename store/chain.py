@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from sqlalchemy import Table
+
 from domain.canonical import canonical
 from store.vault import Vault
 
@@ -49,12 +51,42 @@ class Root:
         return vault.ledger_mac(canonical(["root", shard, self.entries, str(self.total)]))
 
 
+def read_root(
+    vault: Vault, shard: object, entries: object, total: object, mac: object
+) -> Root | None:
+    """A kept share, or None where it is not as it was written."""
+    if not (isinstance(shard, str) and isinstance(entries, int) and isinstance(total, bytes)):
+        return None
+    root = Root(entries, int.from_bytes(total, "big"))
+    return root if len(total) == 32 and mac == root.mac(vault, shard) else None
+
+
 def weight(vault: Vault, profile_id: str, head: Head) -> int:
     """What one person's chain adds to the root; an empty chain adds nothing."""
     if head.length == 0:
         return 0
     mac = vault.ledger_mac(canonical(["head", profile_id, head.length, head.digest]))
     return int.from_bytes(mac, "big")
+
+
+Kinds = tuple[tuple[str, type, bool], ...]
+
+
+def kinds(table: Table) -> Kinds:
+    """Each column's name, the type of what it holds, and whether it may hold nothing."""
+    return tuple((c.name, c.type.python_type, bool(c.nullable)) for c in table.columns)
+
+
+def misfit(expected: Kinds, row: Sequence[Any]) -> str | None:
+    """The first column whose value is not of its type, or None where all are.
+
+    A hash alone cannot tell bytes from their base64; and what is stored as another type than it
+    was hashed as (`True` as 1) would never verify.
+    """
+    for (name, kind, nullable), value in zip(expected, row, strict=True):
+        if type(value) is not kind and not (value is None and nullable):
+            return name
+    return None
 
 
 def entry_hash(previous: bytes, table: str, values: Sequence[Any]) -> bytes:

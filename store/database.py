@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select, update
 
 from domain.errors import StoreError
 from store import tables as t
-from store.chain import Head, Root, entry_hash
+from store.chain import Head, Root, entry_hash, kinds, misfit, read_root
 from store.instants import instant
 from store.sqlite import SqliteDriver, WriterLock
 from store.statements import Insertion, Statement
@@ -55,6 +55,7 @@ _HASHED = {
     name: tuple(column for column in _INSERTIONS[name].columns if column != "hash")
     for name in t.CHAINED
 }
+_KINDS = {name: kinds(t.metadata.tables[name]) for name in t.CHAINED}
 SHARD = "0"
 
 
@@ -67,18 +68,35 @@ class Snapshot:
     def rows(self, statement: Statement, /, **parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of a query, as plain tuples in the order of its columns."""
         text, values = statement.on("sqlite", parameters)
-        return self._driver.execute(text, values).fetchall()
+        try:
+            return self._driver.execute(text, values).fetchall()
+        except self._driver.faults as error:
+            raise self._unreadable(error) from error
 
     def stream(self, statement: Statement, /, **parameters: Any) -> Iterator[tuple[Any, ...]]:
         """The rows of a query one by one, for results that may not fit in memory."""
         text, values = statement.on("sqlite", parameters)
-        yield from self._driver.execute(text, values)
+        try:
+            for row in self._driver.execute(text, values):  # noqa: UP028 - a half-read one must not
+                yield row  # close its cursor after its store
+        except self._driver.faults as error:
+            raise self._unreadable(error) from error
 
     def row(self, statement: Statement, /, **parameters: Any) -> tuple[Any, ...] | None:
         """The first row of a query, or None."""
         text, values = statement.on("sqlite", parameters)
-        found: tuple[Any, ...] | None = self._driver.execute(text, values).fetchone()
+        try:
+            found: tuple[Any, ...] | None = self._driver.execute(text, values).fetchone()
+        except self._driver.faults as error:
+            raise self._unreadable(error) from error
         return found
+
+    def _unreadable(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"the store cannot be read: {error}",
+            place=None if self._driver.path is None else str(self._driver.path),
+            remedy="run `safeconduct ledger verify`, and restore a backup",
+        )
 
 
 class Database:
@@ -122,9 +140,9 @@ class Database:
                 return [self.commit([work])[0] for work in works]
             if _is_lost(error):
                 return [False]
-            raise StoreError(
-                f"the store refused a write: {error}", place=works[0].shown_as or None
-            ) from error
+            raise self._refused(error, works) from error
+        except self._driver.faults as error:
+            raise self._refused(error, works) from error
 
     def meta(self, key: str) -> str | None:
         """A value that describes the store itself."""
@@ -167,10 +185,20 @@ class Database:
             written = [transaction.apply(work) for work in works]
             transaction.finish()
             self._driver.execute("COMMIT")
+            self._driver.after_commit()
         except BaseException:
-            self._driver.execute("ROLLBACK")
+            if self._driver.connection.in_transaction:  # a full disk has rolled back by itself
+                self._driver.execute("ROLLBACK")
             raise
         return written
+
+    def _refused(self, error: Exception, works: Sequence[Work]) -> StoreError:
+        place = works[0].shown_as or (None if self.path is None else str(self.path))
+        return StoreError(
+            f"the store refused a write: {error}",
+            place=place,
+            remedy="nothing of it was written: free the disk, or end what holds the store",
+        )
 
 
 class _Transaction:
@@ -210,8 +238,7 @@ class _Transaction:
 
     def finish(self) -> None:
         """Write the rows gathered, and where keys, heads and root have got to."""
-        for name, rows in self._rows.items():
-            self._driver.execute_many(_INSERTIONS[name].on("sqlite"), rows)
+        self._flush()
         moved = [
             [key, revision]
             for key, revision in self._revisions.items()
@@ -222,14 +249,20 @@ class _Transaction:
         if self._heads != self._kept_heads:
             self._move_heads()
 
+    def _flush(self) -> None:
+        for name, rows in self._rows.items():
+            self._driver.execute_many(_INSERTIONS[name].on("sqlite"), rows)
+        self._rows.clear()
+
     def _change(self, work: Work) -> bool:
-        conditional = [change for change in work.changes if change.expect is not None]
-        if len(conditional) > 1 or (conditional and work.changes[0] is not conditional[0]):
+        if work.changes:
+            self._flush()  # what earlier works inserted is there to be changed
+        if any(change.expect is not None for change in work.changes):
             return self._change_guarded(work)
         return self._run_changes(work)
 
     def _change_guarded(self, work: Work) -> bool:
-        # A later change may lose the work after an earlier one was made: undo both.
+        # A change may lose the work after it, or an earlier one, touched rows: undo them all.
         self._driver.execute("SAVEPOINT work")
         held = self._run_changes(work)
         if not held:
@@ -264,7 +297,11 @@ class _Transaction:
         columns = {**columns, "n": head.length + 1}
         digest = entry_hash(head.digest, name, [columns.get(column) for column in _HASHED[name]])
         self._heads[person] = Head(head.length + 1, digest)
-        self._insert(name, {**columns, "hash": digest})
+        columns["hash"] = digest
+        self._insert(name, columns)
+        wrong = misfit(_KINDS[name], self._rows[name][-1])
+        if wrong is not None:
+            raise StoreError(f"column `{wrong}` of `{name}` would not come back as it was given")
 
     def _move_heads(self) -> None:
         root, rows = self._root(), []
@@ -279,10 +316,8 @@ class _Transaction:
 
     def _root(self) -> Root:
         row = self._snapshot.row(_ROOT, s=SHARD)
-        if row is None:
-            return Root()
-        root = Root(int(row[0]), int.from_bytes(row[1], "big"))
-        if bytes(row[2]) != root.mac(self._vault, SHARD):
+        root = None if row is None else read_root(self._vault, SHARD, *row)
+        if root is None:
             raise StoreError(
                 "the ledger's root was altered; nothing more is recorded on top of it",
                 place="table ledger_roots",
@@ -317,6 +352,13 @@ def open_database(url: str, *, writable: bool = True) -> Database:
         raise
     try:
         _prepare(driver, vault, writable=writable)
+    except driver.faults as error:
+        driver.close()
+        raise StoreError(
+            f"the store cannot be opened: {error}",
+            place=str(path),
+            remedy="restore a backup, or name another one with `--store sqlite:///path`",
+        ) from error
     except BaseException:
         driver.close()
         raise
@@ -327,13 +369,18 @@ def _path(url: str) -> Path | None:
     if url in ("sqlite://", "sqlite:///:memory:"):
         return None
     if url.startswith("sqlite:///"):
-        return Path(url.removeprefix("sqlite:///"))
+        return _followed(Path(url.removeprefix("sqlite:///")))
     if "://" in url or not url:
         raise StoreError(
             f"`{url}` is no store that is known here",
             remedy="use `sqlite:///path/to/file.db`",
         )
-    return Path(url)
+    return _followed(Path(url))
+
+
+def _followed(path: Path) -> Path:
+    # The lock and the key stand beside the file itself, by whatever name it was reached.
+    return path.resolve() if path.is_symlink() else path
 
 
 def _prepare(driver: SqliteDriver, vault: Vault, *, writable: bool) -> None:
@@ -351,6 +398,12 @@ def _prepare(driver: SqliteDriver, vault: Vault, *, writable: bool) -> None:
                 place=str(driver.path),
                 remedy="open it once with a writing command to migrate it",
             )
+        if version is None and _tables(driver):
+            raise StoreError(
+                "this is the database of another program",
+                place=str(driver.path),
+                remedy="name another file with `--store sqlite:///path`",
+            )
         from store.migrations.run import upgrade  # Alembic takes 0.8 s to import
 
         upgrade(driver.connection, place=str(driver.path or "memory"))
@@ -365,10 +418,24 @@ def _version(driver: SqliteDriver) -> str | None:
     return None if row is None else str(row[0])
 
 
+def _tables(driver: SqliteDriver) -> int:
+    return int(driver.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+
+def _begin_record(driver: SqliteDriver, vault: Vault) -> None:
+    # The root is there from the start, so that a record emptied together with it is found.
+    empty = Root()
+    root = [SHARD, empty.entries, empty.total.to_bytes(32, "big"), empty.mac(vault, SHARD)]
+    driver.execute(driver.begin_write)
+    driver.execute(_INSERTIONS["ledger_roots"].on("sqlite"), root)
+    driver.execute(_INSERTIONS["meta"].on("sqlite"), ["key_check", vault.check])
+    driver.execute("COMMIT")
+
+
 def _check_key(driver: SqliteDriver, vault: Vault, *, writable: bool) -> None:
     row = driver.execute("SELECT value FROM meta WHERE key = 'key_check'").fetchone()
     if row is None and writable:
-        driver.execute("INSERT INTO meta (key, value) VALUES ('key_check', ?)", [vault.check])
+        _begin_record(driver, vault)
     elif row is None or row[0] != vault.check:
         raise StoreError(
             "the key is not the one this store was made with",

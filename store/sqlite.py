@@ -6,13 +6,16 @@ import fcntl
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from domain.errors import StoreError, StoreLocked
 
 BUSY_SECONDS = 5
+WAL_BYTES_BEFORE_CHECKPOINT = 8 * 1024 * 1024
 WAL_BYTES_MAX = 64 * 1024 * 1024
 _STATEMENTS_CACHED = 512
 
@@ -53,6 +56,60 @@ class WriterLock:
         os.close(self._file)
 
 
+class Checkpointer:
+    """Moves the write-ahead log into the store beside the writer, so that no commit waits for it.
+
+    A checkpoint costs as much as some ten commits, and SQLite would do it inside the one that
+    fills the log. Here a thread with a connection of its own does; only where it cannot keep up,
+    and the log reaches `WAL_BYTES_MAX`, a commit waits for it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._wal = path.with_name(path.name + "-wal")
+        self._connection = _connect(path, writable=True)
+        self._wanted = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="checkpointer", daemon=True)
+        self._thread.start()
+
+    def after_commit(self) -> None:
+        """Have the log moved if it has grown enough; wait only where it has grown too much."""
+        size = self._wal_bytes()
+        if size < WAL_BYTES_BEFORE_CHECKPOINT:
+            return
+        self._idle.clear()
+        self._wanted.set()
+        if size >= WAL_BYTES_MAX:
+            self._idle.wait(BUSY_SECONDS)
+
+    def close(self) -> None:
+        """Stop, after what is under way."""
+        self._ended = True
+        self._wanted.set()
+        self._thread.join()
+        self._connection.close()
+
+    def _wal_bytes(self) -> int:
+        try:
+            return self._wal.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            if self._ended:
+                return
+            with suppress(sqlite3.Error):  # a reader or the writer is at it: the next one will do
+                # The bulk without any lock; then the few pages since, with the writer waiting.
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            self._idle.set()
+
+
 class SqliteDriver:
     """A connection, and the few statements in which SQLite differs."""
 
@@ -60,12 +117,16 @@ class SqliteDriver:
     begin_read = "BEGIN"
     begin_write = "BEGIN IMMEDIATE"
     lost_errors = (sqlite3.IntegrityError,)
+    faults = (sqlite3.Error,)
 
     def __init__(self, path: Path | None, lock: WriterLock | None, *, writable: bool) -> None:
         self.path = path
         self._lock = lock
+        self._checkpointer: Checkpointer | None = None
         try:
             self.connection = _connect(path, writable=writable)
+            if path is not None and writable:
+                self._checkpointer = Checkpointer(path)
         except sqlite3.Error as error:
             raise StoreError(
                 f"the store cannot be opened: {error}",
@@ -81,8 +142,15 @@ class SqliteDriver:
         """Run one statement for many rows."""
         self.connection.executemany(text, rows)
 
+    def after_commit(self) -> None:
+        """Look after what a commit leaves behind."""
+        if self._checkpointer is not None:
+            self._checkpointer.after_commit()
+
     def close(self) -> None:
         """Checkpoint, close and let another process write."""
+        if self._checkpointer is not None:
+            self._checkpointer.close()
         self.connection.close()
         if self._lock is not None:
             self._lock.release()
@@ -106,6 +174,7 @@ def _connect(path: Path | None, *, writable: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA secure_delete=ON")
             connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES_MAX}")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
         else:
             connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA cache_size=-65536")

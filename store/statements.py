@@ -49,7 +49,7 @@ class Statement:
         assert isinstance(compiled, SQLCompiler)
         named = {name: lists.get(name) for name in compiled.binds if compiled.binds[name].required}
         state = compiled.construct_expanded_state({**named, **lists})
-        constants = {name: v for name, v in state.parameters.items() if v is not None}
+        constants = {name: v for name, v in state.parameters.items() if name not in named}
         return _Compiled(state.statement, tuple(state.positiontup or ()), constants)
 
 

@@ -168,7 +168,6 @@ contacts = Table(
     Column("state", String, nullable=False),
     Index(None, "profile_id", "at"),
     Index(None, "contact_point", "at"),
-    Index(None, "decision_id"),
 )
 
 decisions = Table(
@@ -198,7 +197,6 @@ decisions = Table(
     Column("policy_version", String, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Index(None, "profile_id", "n"),
-    Index(None, "event_key"),
 )
 
 permits = Table(
@@ -234,7 +232,6 @@ outbox = Table(
     Column("detail", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Index(None, "decision_id"),
-    Index(None, "profile_id"),
 )
 Index(
     "ix_outbox_open",
@@ -256,7 +253,6 @@ outcomes = Table(
     Column("at", _AT, nullable=False),
     Column("detail", Text, nullable=False),
     Index(None, "decision_id"),
-    Index(None, "profile_id"),
 )
 
 approvals = Table(

@@ -12,6 +12,7 @@ from domain.errors import UsageError
 from store import tables as t
 from store.database import Database
 from store.instants import instant
+from store.packing import unpack
 from store.statements import Statement
 
 _COLUMNS = (
@@ -132,7 +133,7 @@ class Kept:
             return None
         vault = self._database.vault
         vault.unwrap(self.profile_id, "erasable", self._row[22])
-        return vault.open(self.profile_id, "erasable", "decisions", self._row[21])
+        return unpack(vault.open(self.profile_id, "erasable", "decisions", self._row[21]))
 
     def decision(self, event_id: str = "") -> Decision:
         """The row's plain columns."""

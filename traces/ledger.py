@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from heapq import merge
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import LargeBinary, bindparam, cast, select
 
-from domain.errors import LedgerBroken
+from domain.errors import LedgerBroken, StoreError
 from store import tables as t
-from store.chain import Head, Root, entry_hash, weight
+from store.chain import Head, entry_hash, kinds, misfit, read_root, weight
 from store.database import Database, Snapshot
 from store.statements import Statement
 from store.vault import Vault
@@ -37,6 +37,17 @@ _ENTRIES = {
     )
     for name in t.CHAINED
 }
+_KEYS = {
+    name: Statement(
+        select(cast(next(iter(t.metadata.tables[name].columns)), LargeBinary))
+        .order_by(t.metadata.tables[name].c.profile_id, t.metadata.tables[name].c.n)
+        .limit(1)
+        .offset(bindparam("after"))
+    )
+    for name in t.CHAINED
+}
+_KINDS = {name: kinds(t.metadata.tables[name]) for name in t.CHAINED}
+_EDITED = "a row was edited or re-ordered: compare with a backup"
 _COLUMNS = {
     name: tuple(str(column.name) for column in t.metadata.tables[name].columns)
     for name in t.CHAINED
@@ -88,9 +99,38 @@ def _entries(snapshot: Snapshot) -> Iterator[_Entry]:
 def _of_table(snapshot: Snapshot, name: str) -> Iterator[_Entry]:
     columns = _COLUMNS[name]
     person, position, digest = (columns.index(c) for c in ("profile_id", "n", "hash"))
-    for row in snapshot.stream(_ENTRIES[name]):
+    for row in _readable(snapshot, name):
+        wrong = misfit(_KINDS[name], row)
+        if wrong is not None:
+            raise LedgerBroken(
+                f"column `{wrong}` does not hold what it was written with",
+                place=f"table {name}, row {row[0]}",
+                remedy=_EDITED,
+            )
         values = tuple(value for i, value in enumerate(row) if i != digest)
-        yield _Entry(row[person], row[position], name, row[0], bytes(row[digest]), values)
+        yield _Entry(row[person], row[position], name, row[0], row[digest], values)
+
+
+def _readable(snapshot: Snapshot, name: str) -> Iterator[tuple[Any, ...]]:
+    read = 0
+    try:
+        for row in snapshot.stream(_ENTRIES[name]):
+            read += 1
+            yield row
+    except StoreError as error:
+        raise LedgerBroken(
+            f"a row cannot be read: {error.cause}",
+            place=f"table {name}, row {_key_after(snapshot, name, read)}",
+            remedy=_EDITED,
+        ) from error
+
+
+def _key_after(snapshot: Snapshot, name: str, read: int) -> str:
+    try:
+        row = snapshot.row(_KEYS[name], after=read)
+    except StoreError:
+        row = None
+    return f"{read + 1} in order" if row is None else bytes(row[0]).decode(errors="replace")
 
 
 def _check(entry: _Entry, head: Head) -> None:
@@ -111,33 +151,35 @@ def _check(entry: _Entry, head: Head) -> None:
         raise LedgerBroken(
             f"entry {entry.n} of `{entry.profile_id}` is not as it was written",
             place=place,
-            remedy="a row was edited or re-ordered: compare with a backup",
+            remedy=_EDITED,
         )
 
 
 def _check_heads(snapshot: Snapshot, heads: dict[str, Head]) -> None:
-    kept = {
-        profile_id: Head(length, bytes(digest))
-        for profile_id, length, digest in snapshot.rows(_CHAINS)
-    }
+    kept = {str(row[0]): row for row in snapshot.rows(_CHAINS)}
     for profile_id in sorted(kept.keys() | heads.keys()):
-        said, found = kept.get(profile_id, Head()), heads.get(profile_id, Head())
-        if said != found:
+        found = heads.get(profile_id, Head())
+        _, said, digest = kept.get(profile_id, (profile_id, 0, None))
+        if (said, digest) != (found.length, found.digest):
             raise LedgerBroken(
-                f"the chain of `{profile_id}` has {found.length} entries, {said.length} were "
-                "written",
-                place="table chains",
+                f"the chain of `{profile_id}` has {found.length} entries, {said} were written",
+                place=f"table chains, row {profile_id}",
                 remedy="the end was cut off, or the head was edited: compare with a backup",
             )
 
 
 def _check_root(snapshot: Snapshot, vault: Vault, heads: dict[str, Head]) -> None:
     entries = total = 0
-    for shard, count, kept, mac in snapshot.rows(_ROOTS):
-        root = Root(int(count), int.from_bytes(kept, "big"))
-        if root.mac(vault, shard) != bytes(mac):
+    rows = snapshot.rows(_ROOTS)
+    if not rows:
+        raise LedgerBroken("the root is gone", place="table ledger_roots", remedy=_EDITED)
+    for shard, *kept in rows:
+        root = read_root(vault, shard, *kept)
+        if root is None:
             raise LedgerBroken(
-                f"the root of shard `{shard}` was altered", place="table ledger_roots"
+                f"the root of shard `{shard}` was altered",
+                place="table ledger_roots",
+                remedy=_EDITED,
             )
         entries += root.entries
         total = (total + root.total) % (1 << 256)

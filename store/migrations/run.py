@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from domain.errors import StoreError
@@ -35,9 +36,18 @@ def upgrade(connection: sqlite3.Connection, *, place: str) -> None:
     config = configuration()
     try:
         with engine.connect() as shared:
+            # Without this each table is a commit of its own, and a store whose making was
+            # interrupted could neither be used nor made again.
+            shared.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = shared
             command.upgrade(config, "head")
             shared.commit()
+    except DBAPIError as error:
+        raise StoreError(
+            f"the store cannot be migrated: {error.orig}",
+            place=place,
+            remedy="it is as it was before: free the disk, or restore a backup",
+        ) from error
     except CommandError as error:
         raise StoreError(
             f"the store cannot be migrated: {error}",

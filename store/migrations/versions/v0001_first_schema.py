@@ -124,7 +124,6 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('contact_id', name=op.f('pk_contacts'))
     )
     op.create_index(op.f('ix_contacts_contact_point_at'), 'contacts', ['contact_point', 'at'], unique=False)
-    op.create_index(op.f('ix_contacts_decision_id'), 'contacts', ['decision_id'], unique=False)
     op.create_index(op.f('ix_contacts_profile_id_at'), 'contacts', ['profile_id', 'at'], unique=False)
     op.create_table('counters',
     sa.Column('key', sa.String(), nullable=False),
@@ -178,7 +177,6 @@ def upgrade() -> None:
     sa.Column('sealed', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('decision_id', name=op.f('pk_decisions'))
     )
-    op.create_index(op.f('ix_decisions_event_key'), 'decisions', ['event_key'], unique=False)
     op.create_index(op.f('ix_decisions_profile_id_n'), 'decisions', ['profile_id', 'n'], unique=False)
     op.create_table('events',
     sa.Column('event_key', sa.LargeBinary(), nullable=False),
@@ -266,7 +264,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f('ix_outbox_decision_id'), 'outbox', ['decision_id'], unique=False)
     op.create_index('ix_outbox_open', 'outbox', ['state'], unique=False, sqlite_where=sa.text("state IN ('intended', 'sending', 'unknown')"), postgresql_where=sa.text("state IN ('intended', 'sending', 'unknown')"))
-    op.create_index(op.f('ix_outbox_profile_id'), 'outbox', ['profile_id'], unique=False)
     op.create_table('outcomes',
     sa.Column('outcome_id', sa.String(), nullable=False),
     sa.Column('profile_id', sa.String(), nullable=False),
@@ -282,7 +279,6 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('outcome_id', name=op.f('pk_outcomes'))
     )
     op.create_index(op.f('ix_outcomes_decision_id'), 'outcomes', ['decision_id'], unique=False)
-    op.create_index(op.f('ix_outcomes_profile_id'), 'outcomes', ['profile_id'], unique=False)
     op.create_table('permits',
     sa.Column('permit_id', sa.String(), nullable=False),
     sa.Column('decision_id', sa.String(), nullable=False),
@@ -358,10 +354,8 @@ def downgrade() -> None:
     op.drop_index(op.f('ix_profiles_root_id'), table_name='profiles')
     op.drop_table('profiles')
     op.drop_table('permits')
-    op.drop_index(op.f('ix_outcomes_profile_id'), table_name='outcomes')
     op.drop_index(op.f('ix_outcomes_decision_id'), table_name='outcomes')
     op.drop_table('outcomes')
-    op.drop_index(op.f('ix_outbox_profile_id'), table_name='outbox')
     op.drop_index('ix_outbox_open', table_name='outbox', sqlite_where=sa.text("state IN ('intended', 'sending', 'unknown')"), postgresql_where=sa.text("state IN ('intended', 'sending', 'unknown')"))
     op.drop_index(op.f('ix_outbox_decision_id'), table_name='outbox')
     op.drop_table('outbox')
@@ -375,13 +369,11 @@ def downgrade() -> None:
     op.drop_table('grants')
     op.drop_table('events')
     op.drop_index(op.f('ix_decisions_profile_id_n'), table_name='decisions')
-    op.drop_index(op.f('ix_decisions_event_key'), table_name='decisions')
     op.drop_table('decisions')
     op.drop_table('dead_letters')
     op.drop_table('data_keys')
     op.drop_table('counters')
     op.drop_index(op.f('ix_contacts_profile_id_at'), table_name='contacts')
-    op.drop_index(op.f('ix_contacts_decision_id'), table_name='contacts')
     op.drop_index(op.f('ix_contacts_contact_point_at'), table_name='contacts')
     op.drop_table('contacts')
     op.drop_table('contact_points')
