@@ -103,7 +103,9 @@ def block(event: Event, terms: Terms) -> Block | None:
     said = event.properties
     target = said.get("target", "person")
     blocks = said.get("blocks", "marketing")
-    shown_to = tuple(said.get("shown_to") or get_args(Audience))
+    shown_to = said.get("shown_to") or list(get_args(Audience))
+    if not isinstance(shown_to, list):
+        raise _invalid(event, "shown_to", "is no list", 'write it as `["fraud"]`')
     for key, value, known in (
         ("target", target, get_args(Target)),
         ("blocks", blocks, get_args(Blocks)),
@@ -117,12 +119,12 @@ def block(event: Event, terms: Terms) -> Block | None:
     return Block(
         target=target,
         address=_text(event, "contact_point"),
-        brand=said.get("brand") if "brand" in said else None,
+        brand=_brand_named(event, terms),
         channels=None if channels is None else tuple(str(channel) for channel in channels),
         blocks=blocks,
         reason=_text(event, "reason") or "suppressed",
         expires_at=_instant(event, "expires_at"),
-        shown_to=shown_to,
+        shown_to=tuple(shown_to),
     )
 
 
@@ -143,6 +145,14 @@ def _brand(event: Event, terms: Terms) -> str:
             remedy=f"use one of {', '.join(sorted(terms.controllers))}, or declare it in "
             "`settings.toml`",
         )
+    return brand
+
+
+def _brand_named(event: Event, terms: Terms) -> str | None:
+    """The brand that a suppression is confined to; none where it names none."""
+    brand = _text(event, "brand")
+    if brand is not None and brand not in terms.controllers:
+        raise _invalid(event, "brand", "is one that no controller owns", "declare it, or omit it")
     return brand
 
 
