@@ -55,3 +55,8 @@ clean:
 # The reference of commands and files, from the program itself.
 docs: setup
 	@$(BIN)/python docs/generate.py
+
+# Ratios of one interleaved run; the figures themselves are the machine's.
+PEOPLE ?= 1000 50000 200000
+bench: setup
+	@$(BIN)/python benchmarks/bench.py $(PEOPLE)

@@ -64,6 +64,7 @@ class Snapshot:
 
     def __init__(self, driver: SqliteDriver) -> None:
         self._driver = driver
+        self._streams: list[Any] = []
 
     def rows(self, statement: Statement, /, **parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of a query, as plain tuples in the order of its columns."""
@@ -77,8 +78,10 @@ class Snapshot:
         """The rows of a query one by one, for results that may not fit in memory."""
         text, values = statement.on("sqlite", parameters)
         try:
-            for row in self._driver.execute(text, values):  # noqa: UP028 - a half-read one must not
-                yield row  # close its cursor after its store
+            cursor = self._driver.execute(text, values)
+            self._streams.append(cursor)
+            for row in cursor:  # noqa: UP028 - the cursor is closed with the snapshot
+                yield row
         except self._driver.faults as error:
             raise self._unreadable(error) from error
 
@@ -90,6 +93,11 @@ class Snapshot:
         except self._driver.faults as error:
             raise self._unreadable(error) from error
         return found
+
+    def close(self) -> None:
+        """End what was not read to its end: it would hold this state for all later reads."""
+        for cursor in self._streams:
+            cursor.close()
 
     def _unreadable(self, error: Exception) -> StoreError:
         return StoreError(
@@ -120,10 +128,12 @@ class Database:
     def read(self) -> Iterator[Snapshot]:
         """A snapshot: everything read inside is of one instant."""
         self._driver.execute(self._driver.begin_read)
+        snapshot = Snapshot(self._driver)
         try:
-            yield Snapshot(self._driver)
+            yield snapshot
         finally:
-            self._driver.execute("COMMIT")
+            snapshot.close()
+            self._driver.execute("ROLLBACK")  # nothing was written, and a damaged file ends too
 
     def commit(self, works: Sequence[Work]) -> list[bool]:
         """Write each work whole or not at all, all that hold in one durable commit.

@@ -60,16 +60,24 @@ class Checkpointer:
     """Moves the write-ahead log into the store beside the writer, so that no commit waits for it.
 
     A checkpoint costs as much as some ten commits, and SQLite would do it inside the one that
-    fills the log. Here a thread with a connection of its own does; only where it cannot keep up,
-    and the log reaches `WAL_BYTES_MAX`, a commit waits for it.
+    fills the log. Here a thread with a connection of its own moves the bulk, and a later commit
+    the few pages since. No mode that waits for readers: it would have the writer wait with it.
+
+    Up to SQLite 3.51.2 a commit that begins the log anew *while* a checkpoint runs can have
+    committed rows skipped for good (https://sqlite.org/wal.html#walresetbug). So the thread holds
+    a reading transaction meanwhile, under which the log cannot begin anew; and the commit's own
+    checkpoint is in the writing thread.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, writer: sqlite3.Connection) -> None:
         self._wal = path.with_name(path.name + "-wal")
+        self._writer = writer
         self._connection = _connect(path, writable=True)
+        self._pin = _connect(path, writable=False)
         self._wanted = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
+        self._moved = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="checkpointer", daemon=True)
         self._thread.start()
@@ -78,17 +86,26 @@ class Checkpointer:
         """Have the log moved if it has grown enough; wait only where it has grown too much."""
         size = self._wal_bytes()
         if size < WAL_BYTES_BEFORE_CHECKPOINT:
+            self._moved = False
+            return
+        if size >= WAL_BYTES_MAX:
+            self._idle.wait(BUSY_SECONDS)
+        if not self._idle.is_set():
+            return
+        if self._moved:
+            self._moved = False
+            with suppress(sqlite3.Error):  # the commit stands; a later one moves the pages
+                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             return
         self._idle.clear()
         self._wanted.set()
-        if size >= WAL_BYTES_MAX:
-            self._idle.wait(BUSY_SECONDS)
 
     def close(self) -> None:
         """Stop, after what is under way."""
         self._ended = True
         self._wanted.set()
         self._thread.join()
+        self._pin.close()
         self._connection.close()
 
     def _wal_bytes(self) -> int:
@@ -103,11 +120,19 @@ class Checkpointer:
             self._wanted.clear()
             if self._ended:
                 return
-            with suppress(sqlite3.Error):  # a reader or the writer is at it: the next one will do
-                # The bulk without any lock; then the few pages since, with the writer waiting.
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            with suppress(sqlite3.Error):  # the next commit asks again
+                self._move()
             self._idle.set()
+
+    def _move(self) -> None:
+        # The commit that asked has left pages to move, so this reads from the log and pins it.
+        self._pin.execute("BEGIN")
+        try:
+            self._pin.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._moved = True
+        finally:
+            self._pin.execute("ROLLBACK")
 
 
 class SqliteDriver:
@@ -126,7 +151,7 @@ class SqliteDriver:
         try:
             self.connection = _connect(path, writable=writable)
             if path is not None and writable:
-                self._checkpointer = Checkpointer(path)
+                self._checkpointer = Checkpointer(path, self.connection)
         except sqlite3.Error as error:
             raise StoreError(
                 f"the store cannot be opened: {error}",
@@ -173,7 +198,8 @@ def _connect(path: Path | None, *, writable: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA secure_delete=ON")
-            connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES_MAX}")
+            # A log that has begun anew is cut to this, so that its size says what is in it.
+            connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES_BEFORE_CHECKPOINT // 2}")
             connection.execute("PRAGMA wal_autocheckpoint=0")
         else:
             connection.execute("PRAGMA query_only=ON")

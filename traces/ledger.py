@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from heapq import merge
 from typing import Any
 
-from sqlalchemy import LargeBinary, bindparam, cast, select
+from sqlalchemy import LargeBinary, bindparam, cast, func, select
 
 from domain.errors import LedgerBroken, StoreError
 from store import tables as t
@@ -29,6 +29,7 @@ _ROOTS = Statement(
         t.ledger_roots.c.mac,
     )
 )
+_TABLES = {name: t.metadata.tables[name] for name in t.CHAINED}
 _ENTRIES = {
     name: Statement(
         select(t.metadata.tables[name]).order_by(
@@ -45,6 +46,13 @@ _KEYS = {
         .offset(bindparam("after"))
     )
     for name in t.CHAINED
+}
+_COUNTS = {
+    name: Statement(
+        # Through a column of no index, so that the rows themselves are counted.
+        select(func.count()).where(func.coalesce(func.length(table.c.hash), 0) >= 0)
+    )
+    for name, table in _TABLES.items()
 }
 _KINDS = {name: kinds(t.metadata.tables[name]) for name in t.CHAINED}
 _EDITED = "a row was edited or re-ordered: compare with a backup"
@@ -117,11 +125,31 @@ def _readable(snapshot: Snapshot, name: str) -> Iterator[tuple[Any, ...]]:
         for row in snapshot.stream(_ENTRIES[name]):
             read += 1
             yield row
+        _check_count(snapshot, name, read)
     except StoreError as error:
         raise LedgerBroken(
             f"a row cannot be read: {error.cause}",
             place=f"table {name}, row {_key_after(snapshot, name, read)}",
             remedy=_EDITED,
+        ) from error
+
+
+def _check_count(snapshot: Snapshot, name: str, read: int) -> None:
+    ((there,),) = snapshot.rows(_COUNTS[name])
+    if there != read:
+        raise LedgerBroken(
+            f"{there} rows are there, {read} of them are in its index",
+            place=f"table {name}",
+            remedy="rows were added or taken away past the index: compare with a backup",
+        )
+
+
+def _all(snapshot: Snapshot, statement: Statement, name: str) -> list[tuple[Any, ...]]:
+    try:
+        return snapshot.rows(statement)
+    except StoreError as error:
+        raise LedgerBroken(
+            f"a row cannot be read: {error.cause}", place=f"table {name}", remedy=_EDITED
         ) from error
 
 
@@ -156,11 +184,11 @@ def _check(entry: _Entry, head: Head) -> None:
 
 
 def _check_heads(snapshot: Snapshot, heads: dict[str, Head]) -> None:
-    kept = {str(row[0]): row for row in snapshot.rows(_CHAINS)}
+    kept = {str(row[0]): row for row in _all(snapshot, _CHAINS, "chains")}
     for profile_id in sorted(kept.keys() | heads.keys()):
         found = heads.get(profile_id, Head())
         _, said, digest = kept.get(profile_id, (profile_id, 0, None))
-        if (said, digest) != (found.length, found.digest):
+        if not found.length or (said, digest) != (found.length, found.digest):
             raise LedgerBroken(
                 f"the chain of `{profile_id}` has {found.length} entries, {said} were written",
                 place=f"table chains, row {profile_id}",
@@ -170,7 +198,7 @@ def _check_heads(snapshot: Snapshot, heads: dict[str, Head]) -> None:
 
 def _check_root(snapshot: Snapshot, vault: Vault, heads: dict[str, Head]) -> None:
     entries = total = 0
-    rows = snapshot.rows(_ROOTS)
+    rows = _all(snapshot, _ROOTS, "ledger_roots")
     if not rows:
         raise LedgerBroken("the root is gone", place="table ledger_roots", remedy=_EDITED)
     for shard, *kept in rows:

@@ -1,39 +1,31 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import bindparam, create_engine, select, update
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import bindparam, select, update
 
-from domain.errors import StoreError, StoreLocked
+from domain.errors import StoreError
+from store import sqlite
 from store import tables as t
 from store.database import Database, open_database
 from store.statements import Statement
 from store.work import Work
 from traces.ledger import verify
 
-ROOT = Path(__file__).resolve().parents[2]
-ROUNDS = 200 if os.environ.get("SAFECONDUCT_SOAK") == "1" else 6
-
 COUNTERS = Statement(select(t.counters.c.key, t.counters.c.amount).order_by(t.counters.c.key))
-AMONG = Statement(
-    select(t.counters.c.key).where(t.counters.c.key.in_(bindparam("keys", expanding=True)))
-)
 SET = Statement(
     update(t.counters).where(t.counters.c.key == bindparam("k")).values(amount=bindparam("to"))
 )
+SET_ALL = Statement(update(t.counters).values(amount=bindparam("to")))
 REVISIONS = Statement(select(t.revisions.c.key, t.revisions.c.revision))
 
 
@@ -42,12 +34,20 @@ def counters(database: Database) -> dict[str, int]:
     return dict(database.rows(COUNTERS))
 
 
-def outcome(work: Work, person: str, name: str) -> Work:
+def counter(key: str, amount: int = 1) -> Work:
+    """A work that begins a counter."""
+    work = Work(shown_as=f"counter {key}")
+    work.insert(t.counters, key=key, amount=amount)
+    return work
+
+
+def outcome(work: Work, person: str, name: str, **other: object) -> Work:
     """Append an entry to a person's chain."""
-    work.append(
-        t.outcomes, person, outcome_id=name, outbox_id=name, decision_id="d", step=0, state="sent",
-        at=0, detail="",
-    )  # fmt: skip
+    columns = {
+        "outcome_id": name, "outbox_id": name, "decision_id": "d", "step": 0, "state": "sent",
+        "at": 0, "detail": "",
+    }  # fmt: skip
+    work.append(t.outcomes, person, **{**columns, **other})
     return work
 
 
@@ -58,6 +58,7 @@ def test_a_work_whose_key_has_moved_is_lost_whole() -> None:
     first.insert(t.counters, key="first", amount=1)
     late = outcome(Work(asserts={"a": 0}, moves={"a"}), "p-1", "late")
     late.insert(t.counters, key="late", amount=1)
+    late.change(SET, k="first", to=9)
     other = Work(asserts={"b": 0}, moves={"b"})
     other.insert(t.counters, key="other", amount=1)
     assert database.commit([first, late, other]) == [True, False, True]
@@ -66,12 +67,26 @@ def test_a_work_whose_key_has_moved_is_lost_whole() -> None:
     assert verify(database).entries == 0
 
 
+def test_a_work_whose_key_moved_in_an_earlier_commit_is_lost() -> None:
+    """What was read before another commit is not written after it, until it is read again."""
+    database = open_database("sqlite://")
+    assert database.commit([Work(moves={"a"})]) == [True]
+    late = Work(asserts={"a": 0, "b": 0}, moves={"b"})
+    assert database.commit([late]) == [False]
+    again = Work(asserts={"a": 1, "b": 0}, moves={"b"})
+    assert database.commit([again]) == [True]
+    assert dict(database.rows(REVISIONS)) == {"a": 1, "b": 1}
+
+
+def test_no_works_are_no_commit() -> None:
+    """An empty group is answered without touching the store."""
+    assert open_database("sqlite://").commit([]) == []
+
+
 def test_a_change_that_finds_nothing_loses_its_work_and_undoes_it() -> None:
     """A later change of a work that does not find its row takes the earlier ones back."""
     database = open_database("sqlite://")
-    begin = Work()
-    begin.insert(t.counters, key="k", amount=1)
-    database.commit([begin])
+    database.commit([counter("k")])
     work = Work(moves={"a"})
     work.change(SET, expect=1, k="k", to=2)
     work.change(SET, expect=1, k="nothing", to=3)
@@ -81,96 +96,388 @@ def test_a_change_that_finds_nothing_loses_its_work_and_undoes_it() -> None:
     assert dict(database.rows(REVISIONS)) == {"b": 1}
 
 
+@pytest.mark.parametrize("expect", [0, 1, 3])
+def test_a_change_that_touches_another_number_of_rows_is_itself_undone(expect: int) -> None:
+    """The losing change may be the only one, and may have touched rows: they are as before."""
+    database = open_database("sqlite://")
+    database.commit([counter("j"), counter("k")])
+    work = Work()
+    work.change(SET_ALL, expect=expect, to=7)
+    assert database.commit([work]) == [False]
+    assert database.commit([work, counter("l")]) == [False, True]
+    assert counters(database) == {"j": 1, "k": 1, "l": 1}
+
+
+def test_a_change_finds_what_an_earlier_work_of_the_same_commit_inserted() -> None:
+    """Works of one commit see each other as if each were committed alone."""
+    database = open_database("sqlite://")
+    surely, perhaps = Work(), Work()
+    surely.change(SET, expect=1, k="k", to=2)
+    perhaps.change(SET, k="k", to=3)
+    assert database.commit([counter("k"), surely]) == [True, True]
+    assert counters(database) == {"k": 2}
+    assert database.commit([counter("j"), perhaps]) == [True, True]
+    assert counters(database) == {"j": 1, "k": 3}
+
+
 def test_a_row_that_is_there_already_loses_its_work_alone() -> None:
     """Two works that insert one key: the first stands, the second is lost, the third is written."""
     database = open_database("sqlite://")
     works = []
     for name, key in (("one", "k"), ("two", "k"), ("three", "j")):
-        work = outcome(Work(), "p-1", name)
+        work = outcome(Work(moves={name}), "p-1", name)
         work.insert(t.counters, key=key, amount=1)
         works.append(work)
     assert database.commit(works) == [True, False, True]
     assert counters(database) == {"j": 1, "k": 1}
+    assert dict(database.rows(REVISIONS)) == {"one": 1, "three": 1}
     assert verify(database).entries == 2
 
 
+Asked = tuple[str, int, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One work, as the model understands it."""
+
+    asserts: dict[str, int]
+    moves: frozenset[str]
+    changes: tuple[Asked, ...]
+    inserts: tuple[str, ...]
+    person: str
+    entry: str
+
+
+@dataclass(slots=True)
+class Model:
+    """A store that writes one work at a time."""
+
+    revisions: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    entries: set[str] = field(default_factory=set)
+
+    def commit(self, told: Told) -> bool:
+        """Write it whole, or not at all."""
+        if any(self.revisions.get(key, 0) != said for key, said in told.asserts.items()):
+            return False
+        counters = dict(self.counters)
+        for key, to, expect in told.changes:
+            if expect is not None and expect != (key in counters):
+                return False
+            if key in counters:
+                counters[key] = to
+        if len({*counters, *told.inserts}) != len(counters) + len(told.inserts):
+            return False
+        if told.entry in self.entries:
+            return False
+        self.counters = {**counters, **dict.fromkeys(told.inserts, 0)}
+        self.entries.add(told.entry)
+        for key in told.moves:
+            self.revisions[key] = self.revisions.get(key, 0) + 1
+        return True
+
+
 KEYS = st.sampled_from("abc")
-WORKS = st.tuples(st.dictionaries(KEYS, st.integers(0, 3), max_size=3), st.sets(KEYS, max_size=3))
+TOLD = st.builds(
+    Told,
+    asserts=st.dictionaries(KEYS, st.integers(0, 2), max_size=2),
+    moves=st.frozensets(KEYS, max_size=2),
+    changes=st.lists(
+        st.tuples(KEYS, st.integers(1, 9), st.sampled_from((None, None, 0, 1))), max_size=3
+    ).map(tuple),
+    inserts=st.lists(KEYS, max_size=2).map(tuple),
+    person=st.sampled_from(("p-1", "p-2")),
+    entry=st.integers(0, 30).map(lambda n: f"o-{n}"),
+)
+
+
+def _work(told: Told) -> Work:
+    work = outcome(Work(dict(told.asserts), set(told.moves)), told.person, told.entry)
+    for key, to, expect in told.changes:
+        work.change(SET, expect=expect, k=key, to=to)
+    for key in told.inserts:
+        work.insert(t.counters, key=key, amount=0)
+    return work
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(TOLD, min_size=1, max_size=5), min_size=1, max_size=6))
+def test_commits_equal_a_serial_model(groups: list[list[Told]]) -> None:
+    """Any works in any groups are written exactly where a serial model would write them."""
+    database = open_database("sqlite://")
+    model = Model()
+    for group in groups:
+        expected = [model.commit(told) for told in group]
+        assert database.commit([_work(told) for told in group]) == expected
+    assert dict(database.rows(REVISIONS)) == model.revisions
+    assert counters(database) == model.counters
+    assert verify(database).entries == len(model.entries)
+    database.close()
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.lists(WORKS, min_size=1, max_size=5), min_size=1, max_size=6))
-def test_commits_equal_a_serial_model(
-    groups: list[list[tuple[dict[str, int], set[str]]]],
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"])),
+    code=st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+    sealed=st.binary(),
+    at=st.integers(-(2**63), 2**63 - 1),
+)
+def test_whatever_an_entry_holds_it_verifies(
+    text: str, code: str | None, sealed: bytes, at: int
 ) -> None:
-    """Any works in any groups are written exactly where a serial model would write them."""
+    """Every value that a column can hold comes back as it was hashed."""
     database = open_database("sqlite://")
-    model: dict[str, int] = {}
-    written = 0
-    for group in groups:
-        works: list[Work] = []
-        expected: list[bool] = []
-        for asserts, moves in group:
-            works.append(
-                outcome(Work(dict(asserts), set(moves)), "p-1", f"o-{len(works)}-{written}")
-            )
-            held = all(model.get(key, 0) == revision for key, revision in asserts.items())
-            expected.append(held)
-            if held:
-                for key in moves:
-                    model[key] = model.get(key, 0) + 1
-        for number, work in enumerate(works):
-            work.entries[0][1]["outcome_id"] = f"o-{id(group)}-{number}-{written}"
-        assert database.commit(works) == expected
-        written += sum(expected)
-    assert {k: v for k, v in model.items() if v} == dict(database.rows(REVISIONS))
-    assert verify(database).entries == written
+    work = outcome(Work(), "p-1", "o", detail=text, code=code, at=at)
+    work.append(
+        t.consents, "p-1", consent_id="c", kind="grant", controller=text, occurred_at=at,
+        received_at=at, source=text, sealed=sealed,
+    )  # fmt: skip
+    assert database.commit([work]) == [True]
+    assert verify(database).entries == 2
+    database.close()
 
 
-def test_the_migrated_schema_is_the_one_the_code_knows(tmp_path: Path) -> None:
-    """Alembic finds no difference between what migrations make and what the tables say."""
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("step", True), ("step", 1.5), ("step", "1"), ("code", 5), ("detail", b"x"), ("at", None)],
+)
+def test_an_entry_that_would_not_come_back_is_refused(column: str, value: object) -> None:
+    """A value of another type than its column's would break the record for good."""
+    database = open_database("sqlite://")
+    with pytest.raises(StoreError, match=f"column `{column}` of `outcomes`"):
+        database.commit([outcome(Work(moves={"a"}), "p-1", "o", **{column: value})])
+    assert database.rows(REVISIONS) == []
+    assert database.commit([outcome(Work(), "p-1", "o")]) == [True]
+    assert verify(database).entries == 1
+
+
+def test_a_column_that_is_not_there_is_a_mistake() -> None:
+    """A misspelt column is named, and nothing of its commit is written."""
+    database = open_database("sqlite://")
+    work = Work()
+    work.insert(t.counters, key="k", amuont=1)
+    with pytest.raises(StoreError, match="table `counters` has no column `amuont`"):
+        database.commit([counter("j"), work])
+    assert counters(database) == {}
+
+
+def test_a_row_that_lacks_what_it_needs_is_refused_by_name() -> None:
+    """A refusal that is no conflict is an error that names its work, not a lost one."""
+    database = open_database("sqlite://")
+    work = Work(shown_as="d-1")
+    work.insert(t.counters, key="k")
+    with pytest.raises(StoreError, match="the store refused a write: NOT NULL") as told:
+        database.commit([work])
+    assert told.value.place == "d-1"
+    assert database.commit([counter("k")]) == [True]
+
+
+def test_a_full_disk_is_an_error_to_act_on_and_nothing_is_written(tmp_path: Path) -> None:
+    """The commit that does not fit is undone whole, and the store goes on when there is room."""
     path = tmp_path / "s.db"
-    open_database(f"sqlite:///{path}").close()
-    raw = sqlite3.connect(path)
-    engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, t.metadata) == []
-    engine.dispose()
+    database = open_database(f"sqlite:///{path}")
+    connection = database._driver.connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count={pages + 2}")
+    big = counter("k" * 1_000_000)
+    with pytest.raises(StoreError, match="the store refused a write: database or disk is full"):
+        database.commit([counter("j"), big])
+    assert counters(database) == {}
+    connection.execute("PRAGMA max_page_count=1000000")
+    assert database.commit([counter("j"), big]) == [True, True]
+    database.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A write-ahead log (https://sqlite.org/fileformat2.html#walformat)."""
+
+    path: Path
+
+    def commits(self) -> int:
+        """How many of its frames end a commit."""
+        data = self.path.read_bytes()
+        size = struct.unpack(">I", data[8:12])[0] + 24
+        frames = [data[place : place + 24] for place in range(32, len(data), size)]
+        return sum(frame[4:8] != b"\0\0\0\0" for frame in frames if frame[8:16] == data[16:24])
+
+
+def test_a_group_is_one_durable_commit(tmp_path: Path) -> None:
+    """Eight works are one commit in the log; each commit waits for the disk."""
+    path = tmp_path / "s.db"
+    database = open_database(f"sqlite:///{path}")
+    log = Log(path.with_name("s.db-wal"))
+    database.commit([counter("begin")])
+    before = log.commits()
+    works = [outcome(counter(f"k{n}"), f"p-{n % 3}", f"o-{n}") for n in range(8)]
+    assert database.commit(works) == [True] * 8
+    assert log.commits() == before + 1
+    assert database._driver.connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    database.close()
+
+
+def test_a_reader_sees_what_is_committed_beside_a_writer(tmp_path: Path) -> None:
+    """A reading store follows the writer's commits, one instant at a time."""
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    writer = open_database(url)
+    reader = open_database(url, writable=False)
+    with reader.read() as snapshot:
+        assert snapshot.rows(COUNTERS) == []
+        assert writer.commit([counter("k")]) == [True]
+        assert snapshot.rows(COUNTERS) == []
+    assert counters(reader) == {"k": 1}
+    reader.close()
+    writer.close()
+
+
+def test_a_reader_sees_nothing_of_a_commit_under_way(tmp_path: Path) -> None:
+    """What is not committed is not there, and reading does not wait for it."""
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    writer = open_database(url)
+    reader = open_database(url, writable=False)
+    connection = writer._driver.connection
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO counters VALUES ('k', 1)")
+    assert counters(reader) == {}
+    connection.execute("ROLLBACK")
+    assert counters(reader) == {}
+    reader.close()
+    writer.close()
+
+
+def test_a_reader_that_stays_does_not_block_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log grows while somebody reads an old state; no commit waits for them or fails."""
+    monkeypatch.setattr(sqlite, "WAL_BYTES_BEFORE_CHECKPOINT", 20_000)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0)  # a commit that had to wait would fail
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    writer = open_database(url)
+    reader = open_database(url, writable=False)
+    with reader.read() as snapshot:
+        assert snapshot.rows(COUNTERS) == []
+        for n in range(100):
+            assert writer.commit([counter(f"k{n:03d}" + "x" * 2000)]) == [True]
+        assert snapshot.rows(COUNTERS) == []
+    assert len(counters(reader)) == 100
+    reader.close()
+    writer.close()
+
+
+def test_the_log_begins_anew_when_it_was_moved_into_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many commits later the log is still small, and every commit is there."""
+    monkeypatch.setattr(sqlite, "WAL_BYTES_BEFORE_CHECKPOINT", 100_000)
+    path = tmp_path / "s.db"
+    database = open_database(f"sqlite:///{path}")
+    assert database._driver._checkpointer is not None
+    for n in range(600):
+        assert database.commit([counter(f"k{n:03d}" + "x" * 2000)]) == [True]
+        database._driver._checkpointer._idle.wait()  # so that it depends on no thread's speed
+    assert path.with_name("s.db-wal").stat().st_size < 300_000
+    assert len(counters(database)) == 600
+    database.close()
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     raw.close()
 
 
-@pytest.mark.parametrize("count", range(18))
-def test_a_list_of_any_length_can_be_asked_for(count: int) -> None:
-    """Lists are padded to few lengths, and still find exactly what they name."""
+def test_a_reading_store_writes_nothing(tmp_path: Path) -> None:
+    """A commit through it is refused as an error to act on."""
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    open_database(url).close()
+    reader = open_database(url, writable=False)
+    with pytest.raises(StoreError, match="the store refused a write"):
+        reader.commit([counter("k")])
+    assert counters(reader) == {}
+    reader.close()
+
+
+def test_a_failure_within_a_snapshot_ends_it() -> None:
+    """After an error between reads the next snapshot and the next commit begin afresh."""
     database = open_database("sqlite://")
-    work = Work()
-    for n in range(20):
-        work.insert(t.counters, key=f"k{n:02d}", amount=n)
-    database.commit([work])
-    keys = [f"k{n:02d}" for n in range(count)]
-    assert sorted(key for (key,) in database.rows(AMONG, keys=keys)) == keys
+    with pytest.raises(ValueError, match="ours"), database.read():
+        raise ValueError("ours")
+    with database.read() as snapshot:
+        assert snapshot.row(COUNTERS) is None
+    assert database.commit([counter("k")]) == [True]
+
+
+def test_a_value_about_the_store_is_kept_and_changed() -> None:
+    """`set_meta` writes with its work, and is lost with it."""
+    database = open_database("sqlite://")
+    for value in ("one", "two"):
+        work = Work()
+        database.set_meta(work, "name", value)
+        assert database.commit([work]) == [True]
+        assert database.meta("name") == value
+    lost = Work(asserts={"a": 5})
+    database.set_meta(lost, "name", "three")
+    assert database.commit([lost]) == [False]
+    assert database.meta("name") == "two"
+    assert database.meta("nothing") is None
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_store_in_memory_leaves_nothing_behind(url: str) -> None:
+    """It works like any other, is its opener's alone, and makes no file."""
+    one, two = open_database(url), open_database(url)
+    assert one.path is None
+    assert one.commit([counter("k")]) == [True]
+    assert counters(two) == {}
+    one.close()
+    two.close()
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_bare_path_is_a_store(tmp_path: Path) -> None:
+    """A path without a scheme names the same file as with one, odd signs and all."""
+    path = tmp_path / "50% of? #1 shop.db"
+    database = open_database(str(path))
+    assert database.commit([counter("k")]) == [True]
+    database.close()
+    again = open_database(f"sqlite:///{path}", writable=False)
+    assert counters(again) == {"k": 1}
+    again.close()
+
+
+@pytest.mark.parametrize("url", ["", "mysql://x", "postgresql://x/y", "sqlite+other:///x"])
+def test_an_address_that_is_no_store_is_refused(url: str) -> None:
+    """What is not known here is named, with what is."""
+    with pytest.raises(StoreError, match="is no store that is known here") as told:
+        open_database(url)
+    assert "sqlite:///" in str(told.value.remedy)
 
 
 def test_a_store_and_its_key_are_its_owners_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody else can read the file or the key."""
+    """Nobody else can read the file, its log, its lock or the key, whatever the mask."""
     monkeypatch.delenv("SAFECONDUCT_KEY")
-    path = tmp_path / "s.db"
-    open_database(f"sqlite:///{path}").close()
-    for name in ("s.db", "s.db.key"):
-        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    before = os.umask(0)
+    try:
+        database = open_database(f"sqlite:///{tmp_path / 's.db'}")
+        database.commit([counter("k")])
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("s.db*")}
+        database.close()
+    finally:
+        os.umask(before)
+    assert modes.keys() >= {"s.db", "s.db-wal", "s.db-shm", "s.db.key", "s.db.lock"}
+    assert set(modes.values()) == {0o600}
 
 
 @pytest.mark.parametrize(
     ("prepare", "cause"),
     [
         ("rubbish", "cannot be opened"),
+        ("cut off", "cannot be opened"),
         ("other key", "the key is not the one"),
         ("no key", "the store's key is missing"),
         ("bad key", "is not base64"),
         ("newer", "cannot be migrated|is of schema"),
+        ("half there", "cannot be opened"),
     ],
 )
 def test_a_store_that_cannot_be_used_says_why(
@@ -181,113 +488,88 @@ def test_a_store_that_cannot_be_used_says_why(
     path = tmp_path / "s.db"
     url = f"sqlite:///{path}"
     open_database(url).close()
-    match prepare:
-        case "rubbish":
-            path.write_bytes(b"rubbish" * 1000)
-        case "other key":
-            (tmp_path / "s.db.key").unlink()
-            open_database(f"sqlite:///{tmp_path / 'other.db'}").close()
-            (tmp_path / "other.db.key").rename(tmp_path / "s.db.key")
-        case "no key":
-            (tmp_path / "s.db.key").unlink()
-        case "bad key":
-            (tmp_path / "s.db.key").write_text("hello")
-        case _:
-            with sqlite3.connect(path) as raw:
-                raw.execute("UPDATE alembic_version SET version_num = '9999'")
-            raw.close()
+    _spoil(path, prepare)
     for writable in (True, False):
         with pytest.raises(StoreError, match=cause) as told:
             open_database(url, writable=writable)
-        assert str(tmp_path) in str(told.value)
+        assert str(tmp_path) in str(told.value.place)
+        assert told.value.remedy
+
+
+def _spoil(path: Path, how: str) -> None:
+    key = path.with_name("s.db.key")
+    match how:
+        case "rubbish":
+            path.write_bytes(b"rubbish" * 1000)
+        case "cut off":
+            path.write_bytes(path.read_bytes()[:5000])
+        case "other key":
+            key.unlink()
+            open_database(f"sqlite:///{path.with_name('other.db')}").close()
+            path.with_name("other.db.key").rename(key)
+        case "no key":
+            key.unlink()
+        case "bad key":
+            key.write_text("hello")
+        case "newer":
+            _run(path, ["UPDATE alembic_version SET version_num = '9999'"])
+        case _:
+            _run(path, ["DROP TABLE meta"])
+
+
+def _run(path: Path, statements: Sequence[str]) -> None:
+    with sqlite3.connect(path) as raw:
+        for statement in statements:
+            raw.execute(statement)
+    raw.close()
+
+
+def test_damage_found_while_reading_is_an_error_to_act_on(tmp_path: Path) -> None:
+    """A table that has gone, or text that is none, is no traceback."""
+    path = tmp_path / "s.db"
+    database = open_database(f"sqlite:///{path}")
+    database.commit([counter("k")])
+    database.close()
+    _run(path, ["UPDATE counters SET key = CAST(x'ff' AS TEXT)", "DROP TABLE revisions"])
+    reader = open_database(f"sqlite:///{path}", writable=False)
+    for read in (COUNTERS, REVISIONS):
+        with reader.read() as snapshot:
+            with pytest.raises(StoreError, match="the store cannot be read"):
+                snapshot.rows(read)
+            with pytest.raises(StoreError, match="the store cannot be read"):
+                snapshot.row(read)
+            with pytest.raises(StoreError, match="the store cannot be read") as told:
+                list(snapshot.stream(read))
+        assert told.value.place == str(path)
+    reader.close()
 
 
 def test_reading_needs_a_store(tmp_path: Path) -> None:
     """Where there is none yet, a reader says how to make one, and makes none."""
-    with pytest.raises(StoreError, match="there is no store yet"):
-        open_database(f"sqlite:///{tmp_path / 's.db'}", writable=False)
-    assert not list(tmp_path.glob("s.db*"))
-
-
-def test_a_reader_sees_what_is_committed_beside_a_writer(tmp_path: Path) -> None:
-    """A reading store follows the writer's commits and never holds it up."""
-    url = f"sqlite:///{tmp_path / 's.db'}"
-    writer = open_database(url)
-    reader = open_database(url, writable=False)
-    with reader.read() as snapshot:
-        assert snapshot.rows(COUNTERS) == []
-        work = Work()
-        work.insert(t.counters, key="k", amount=1)
-        assert writer.commit([work]) == [True]
-        assert snapshot.rows(COUNTERS) == []
-    assert counters(reader) == {"k": 1}
-    reader.close()
-    writer.close()
-
-
-def test_a_second_writer_is_refused_and_a_dead_ones_lock_is_free(tmp_path: Path) -> None:
-    """The lock names its holder, and ends with the holder's life, however that ended."""
     path = tmp_path / "s.db"
-    code = (
-        "import sys, time\nfrom store.database import open_database\n"
-        "open_database(sys.argv[1])\nprint('open', flush=True)\ntime.sleep(60)"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, f"sqlite:///{path}"], cwd=ROOT, stdout=subprocess.PIPE
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"open\n"
-    with pytest.raises(StoreLocked, match=f"process {holder.pid}"):
+    with pytest.raises(StoreError, match="there is no store yet"):
+        open_database(f"sqlite:///{path}", writable=False)
+    assert not list(tmp_path.glob("s.db*"))
+    path.touch()
+    with pytest.raises(StoreError, match="the store is empty"):
+        open_database(f"sqlite:///{path}", writable=False)
+    assert path.stat().st_size == 0
+
+
+def test_a_store_needs_its_folder(tmp_path: Path) -> None:
+    """A folder that is not there is not made; the refusal names the store."""
+    path = tmp_path / "nowhere" / "s.db"
+    with pytest.raises(StoreError, match="the store cannot be written") as told:
         open_database(f"sqlite:///{path}")
-    holder.send_signal(signal.SIGKILL)
-    holder.communicate()
-    open_database(f"sqlite:///{path}").close()
+    assert told.value.place == str(path)
+    assert not path.parent.exists()
 
 
-WRITER = """
-import sys
-from store import tables as t
-from store.database import open_database
-from store.work import Work
-database = open_database(sys.argv[1])
-number = int(sys.argv[2])
-while True:
-    works = []
-    for n in range(number, number + 4):
-        work = Work(moves={f"k{n % 7}"})
-        work.insert(t.counters, key=f"n{n:09d}", amount=n)
-        work.append(t.outcomes, f"p-{n % 5}", outcome_id=f"o-{n:09d}", outbox_id="x",
-                    decision_id="d", step=0, state="sent", at=0, detail="")
-        works.append(work)
-    assert all(database.commit(works))
-    number += 4
-    print(number, flush=True)
-"""
-
-
-@pytest.mark.soakable
-def test_no_commit_is_lost_to_kill_9(tmp_path: Path) -> None:
-    """What a process said it committed is there after it was killed; the ledger verifies."""
-    chance = random.Random(7)
-    url = f"sqlite:///{tmp_path / 's.db'}"
-    number = 0
-    for _ in range(ROUNDS):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, url, str(number)],
-            cwd=ROOT, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        said = number
-        for _ in range(chance.randrange(1, 60)):
-            said = int(process.stdout.readline())
-        process.send_signal(signal.SIGKILL)
-        rest, _ = process.communicate()
-        said = int(rest.split()[-1]) if rest.split() else said
-        database = open_database(url)
-        kept = sorted(counters(database).values())
-        assert kept == list(range(len(kept)))
-        assert len(kept) % 4 == 0, "a group was written in part"
-        assert len(kept) >= said, "a commit that was answered is gone"
-        assert verify(database).entries == len(kept)
-        database.close()
-        number = len(kept)
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_an_error_to_act_on(tmp_path: Path) -> None:
+    """A store in a read-only folder is refused with what to do."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(StoreError, match="the store cannot be written") as told:
+        open_database(f"sqlite:///{folder / 's.db'}")
+    assert "--store" in str(told.value.remedy)

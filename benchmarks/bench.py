@@ -1,0 +1,274 @@
+"""Times decisions on large stores, interleaved, against a graph that does nothing."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import resource
+import shutil
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypedDict
+
+from agents import steps as agents_steps
+from agents.steps import BATCH_MAX
+from agents.supervisor import Decide, through_graph, through_steps
+from domain.event import Event, Identifier
+from profiles.people import Arrival
+from service.assemble import Assembly, assemble
+from service.settings import make_workspace
+
+HERE = Path(".bench")
+ROUNDS = 9
+EVENTS = 320
+BEGIN = datetime(2026, 9, 1, 9, tzinfo=UTC)
+STAGES = ("read", "think", "record", "commit", "act")
+
+
+class Empty(TypedDict, total=False):
+    """The floor's state."""
+
+    n: int
+
+
+def floor() -> Callable[[], Awaitable[Any]]:
+    """A compiled graph of three nodes that do nothing."""
+    from langgraph.graph import END, START, StateGraph
+
+    async def nothing(state: Empty) -> Empty:
+        return {"n": 1}
+
+    graph: Any = StateGraph(Empty)
+    names = ("perceive", "decide", "act")
+    for name in names:
+        graph.add_node(name, nothing)
+    for one, other in zip((START, *names), (*names, END), strict=True):
+        graph.add_edge(one, other)
+    compiled = graph.compile()
+    return lambda: compiled.ainvoke({"n": 0})
+
+
+def populated(people: int) -> Path:
+    """A workspace whose store knows that many people, each with a consent and an address."""
+    folder = HERE / f"{people}"
+    if (folder / "ready").exists():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    for _ in make_workspace(folder):
+        pass
+    assembly = assemble(folder)
+    # Only while populating: what a power cut would lose here can be made again.
+    assembly.database._driver.execute("PRAGMA synchronous=OFF")
+    decide = through_steps(assembly.deps)
+
+    async def populate() -> None:
+        for start in range(0, people, BATCH_MAX):
+            numbers = range(start, min(people, start + BATCH_MAX))
+            await decide([Arrival(_consent(n), BEGIN) for n in numbers])
+            if start % 8000 == 0:
+                print(f"\rpopulating {people}: {start}", end="", file=sys.stderr)
+
+    asyncio.run(populate())
+    print(f"\rpopulated {people}            ", file=sys.stderr)
+    assembly.close()
+    (folder / "ready").touch()
+    return folder
+
+
+def _consent(n: int) -> Event:
+    said = {"channel": "email", "purpose": "marketing", "value": "granted", "source": "bench"}
+    return Event(
+        source="bench",
+        id=f"consent-{n}",
+        kind="track",
+        name="consent_changed",
+        occurred_at=BEGIN,
+        received_at=BEGIN,
+        identifiers=(Identifier("user_id", f"u{n}"), Identifier("email", f"u{n}@x.example")),
+        properties=said,
+    )
+
+
+def arrivals(people: int, chance: random.Random, clock: Iterator[datetime]) -> Iterator[Arrival]:
+    """What a shop's customers do: mostly looking, sometimes leaving a cart or failing."""
+    kinds: tuple[tuple[str, float, dict[str, Any]], ...] = (
+        ("page_viewed", 0.35, {}),
+        ("cart_abandoned", 0.3, {"value": 80.0}),
+        ("order_completed", 0.1, {}),
+        ("checkout_failed", 0.1, {"error": "card"}),
+        ("self_service_failed", 0.1, {"topic": "returns"}),
+        ("signed_up", 0.05, {}),
+    )
+    names, weights, properties = zip(*kinds, strict=True)
+    while True:
+        kind = chance.choices(range(len(names)), weights)[0]
+        at, token = next(clock), chance.getrandbits(60)
+        said = {**properties[kind], "cart_id": f"k{token}", "order_id": f"o{token}"}
+        event = Event(
+            source="bench",
+            id=f"e-{token}",
+            kind="track",
+            name=names[kind],
+            occurred_at=at,
+            received_at=at,
+            identifiers=(Identifier("user_id", f"u{chance.randrange(people)}"),),
+            properties=said,
+        )
+        yield Arrival(event, at)
+
+
+@dataclass(slots=True)
+class Way:
+    """One way of running: its samples in seconds a call, and how many events each call took."""
+
+    name: str
+    size: int
+    run: Callable[[Sequence[Arrival]], Awaitable[Any]]
+    calls: list[float] = field(default_factory=list)
+    rounds: list[float] = field(default_factory=list)
+
+    async def round(self, found: Iterator[Arrival]) -> None:
+        """Decide about `EVENTS` events of different people a call, and time each call."""
+        total = 0.0
+        for _ in range(EVENTS // self.size):
+            batch = _different(found, self.size)
+            begun = time.perf_counter()
+            await self.run(batch)
+            took = time.perf_counter() - begun
+            self.calls.append(took)
+            total += took
+        self.rounds.append(total / (EVENTS // self.size * self.size))
+
+
+def _different(found: Iterator[Arrival], size: int) -> list[Arrival]:
+    batch: dict[Identifier, Arrival] = {}
+    while len(batch) < size:
+        arrival = next(found)
+        batch.setdefault(arrival.event.identifiers[0], arrival)
+    return list(batch.values())
+
+
+class Stages:
+    """Where the time of a way goes."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        deps = assembly.deps
+        self._time(deps.people, "read", "read")
+        self._time(deps.database, "commit", "commit")
+        self._time(agents_steps, "think", "think")
+        self._time(agents_steps, "record", "record")
+        self._time_async(deps.toolbox, "execute", "act")
+
+    def _time(self, owner: Any, name: str, stage: str) -> None:
+        kept = getattr(owner, name)
+
+        def timed(*args: Any, **options: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return kept(*args, **options)
+            finally:
+                self.seconds[stage] += time.perf_counter() - begun
+
+        setattr(owner, name, timed)
+
+    def _time_async(self, owner: Any, name: str, stage: str) -> None:
+        kept = getattr(owner, name)
+
+        async def timed(*args: Any, **options: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return await kept(*args, **options)
+            finally:
+                self.seconds[stage] += time.perf_counter() - begun
+
+        setattr(owner, name, timed)
+
+
+def ways(assembly: Assembly) -> list[Way]:
+    """The live path one by one and in micro-batches, and the plain runner in groups."""
+    graph: Decide = through_graph(assembly.deps)
+    plain: Decide = through_steps(assembly.deps)
+    return [
+        Way("graph, 1", 1, graph),
+        Way("graph, 4", 4, graph),
+        Way("graph, 8", 8, graph),
+        Way("plain, 8", 8, plain),
+    ]
+
+
+async def measure(people: int, folder: Path) -> None:
+    """All ways on one store, round by round, and the floor between them."""
+    assembly = assemble(folder)
+    chance, clock = random.Random(time.time_ns()), _clock()
+    found = arrivals(people, chance, clock)
+    empty, everyone = floor(), ways(assembly)
+    floors: list[float] = []
+    for way in everyone:
+        await way.round(found)  # to warm up
+        way.calls.clear()
+        way.rounds.clear()
+    stages = Stages(assembly)
+    store = assembly.database.path
+    assert store is not None
+    before = store.stat().st_size
+    decided = 0
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        for _ in range(EVENTS):
+            await empty()
+        floors.append((time.perf_counter() - begun) / EVENTS)
+        for way in everyone:
+            await way.round(found)
+            decided += EVENTS
+    assembly.close()
+    _show(people, statistics.median(floors), everyone, stages)
+    grown = store.stat().st_size - before
+    print(
+        f"  {max(0, grown) / decided:,.0f} bytes stored a decision (store {before / 1e6:,.0f} MB)"
+    )
+
+
+def _show(people: int, floor_seconds: float, everyone: Sequence[Way], stages: Stages) -> None:
+    print(f"\n{people:,} people (floor: {floor_seconds * 1e6:,.0f} us an invocation)")
+    print(f"  {'way':<12}{'decisions/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'x floor':>9}")
+    for way in everyone:
+        each = statistics.median(way.rounds)
+        calls = sorted(way.calls)
+        p50, p99 = (calls[int(len(calls) * q)] * 1e3 for q in (0.5, 0.99))
+        print(
+            f"  {way.name:<12}{1 / each:>12,.0f}{p50:>9.2f}{p99:>9.2f}{each / floor_seconds:>9.2f}"
+        )
+    total = sum(way_round for way in everyone for way_round in way.rounds) * EVENTS
+    shares = [f"{stage} {stages.seconds[stage] / total:.0%}" for stage in STAGES]
+    rest = 1 - sum(stages.seconds.values()) / total
+    print(f"  time: {', '.join(shares)}, graph and the rest {rest:.0%}")
+
+
+def _clock() -> Iterator[datetime]:
+    # After all that earlier runs wrote, so that nothing is late.
+    at = BEGIN + timedelta(seconds=time.time() % 1e9)
+    while True:
+        at += timedelta(milliseconds=200)
+        yield at
+
+
+def main() -> None:
+    """Measure each size given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("people", type=int, nargs="*", default=[1_000, 50_000, 200_000])
+    for people in parser.parse_args().people:
+        asyncio.run(measure(people, populated(people)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\n{ROUNDS} rounds of {EVENTS} events a way, interleaved; peak memory {peak:,.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
