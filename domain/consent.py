@@ -9,6 +9,18 @@ from typing import Literal
 
 ConsentKind = Literal["grant", "pending", "denial", "objection"]
 ConsentValue = Literal["granted", "denied", "unset", "pending", "expired", "conflict", "objection"]
+PERMISSIONS = frozenset(
+    (
+        "personalise",
+        "profile",
+        "share_with_model",
+        "train",
+        "sale_share",
+        "targeted_ads",
+        "analytics",
+    )
+)
+"""What may be done with a person's data, apart from contacting them; consented to like purposes."""
 ConsentModel = Literal["opt_in", "opt_out", "exempt"]
 
 

@@ -58,24 +58,29 @@ class Block:
 
 
 def consent_statement(event: Event, terms: Terms) -> Statement | None:
-    """The consent statement in this event, or None. Raises `InputError` where it is unreadable."""
+    """The consent statement in this event, or None.
+
+    A no is obeyed however badly it is put: what it says unclearly (an unknown channel or purpose,
+    a malformed topic or address) is taken as all of it. Raises `InputError` where a yes is
+    unclear, or where nobody can tell which it is.
+    """
     if event.name != CONSENT_EVENT:
         return None
-    said = event.properties
-    value = said.get("value")
-    if not isinstance(value, str) or value not in _KINDS:
+    value = event.properties.get("value")
+    kind = _KINDS.get(value.strip().lower()) if isinstance(value, str) else None
+    if kind is None:
         raise _invalid(event, "value", "is none that is known", f"use one of {', '.join(_KINDS)}")
-    channel = _text(event, "channel")
+    if kind in ("denial", "objection"):
+        return _no(event, kind, terms)
+    return _yes(event, kind, terms)
+
+
+def _yes(event: Event, kind: ConsentKind, terms: Terms) -> Statement:
+    channel, purpose = _text(event, "channel"), _text(event, "purpose")
     if channel is not None and channel not in terms.addresses:
-        raise _invalid(
-            event,
-            "channel",
-            "is none that is declared",
-            f"use one of {', '.join(sorted(terms.addresses))}",
-        )
-    purpose = _text(event, "purpose")
-    kind = _KINDS[value]
-    if kind in ("grant", "pending") and (purpose is None or channel is None):
+        known = ", ".join(sorted(terms.addresses))
+        raise _invalid(event, "channel", "is none that is declared", f"use one of {known}")
+    if purpose is None or channel is None:
         raise _invalid(
             event, "purpose", "or `channel` is missing from a grant", "name what was agreed to"
         )
@@ -87,8 +92,35 @@ def consent_statement(event: Event, terms: Terms) -> Statement | None:
         topic=_text(event, "topic"),
         address=_text(event, "contact_point"),
         expires_at=_instant(event, "expires_at"),
-        evidence={key: said[key] for key in ("wording", "source", "contact_point") if key in said},
+        evidence=_evidence(event),
     )
+
+
+def _no(event: Event, kind: ConsentKind, terms: Terms) -> Statement:
+    channel, purpose = _readable(event, "channel"), _readable(event, "purpose")
+    return Statement(
+        kind=kind,
+        brand=_brand(event, terms),
+        channel=channel if channel in terms.addresses else None,
+        purpose=purpose if purpose in terms.purposes else None,
+        topic=_readable(event, "topic"),
+        address=_readable(event, "contact_point"),
+        expires_at=None,  # a no never expires
+        evidence=_evidence(event),
+    )
+
+
+def _evidence(event: Event) -> dict[str, Any]:
+    said = event.properties
+    return {key: said[key] for key in ("wording", "source", "contact_point") if key in said}
+
+
+def _readable(event: Event, key: str) -> str | None:
+    """A field of a no, or None where it is missing or says nothing that can be understood."""
+    try:
+        return _text(event, key)
+    except InputError:
+        return None
 
 
 def block(event: Event, terms: Terms) -> Block | None:

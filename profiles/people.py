@@ -32,6 +32,7 @@ from domain.event import Event, Identifier
 from domain.journey import Arm, Instance, Journey
 from profiles import consents, queries
 from profiles.identity import Person, Resolution, resolve
+from profiles.readers.claims import normalise
 from profiles.state import Fragment, Known, folded, read_fragment, with_event
 from profiles.terms import Terms
 from store import tables as t
@@ -417,7 +418,7 @@ class People:
         """The contact points a statement names: the one written, else those of its channel."""
         if said.kind == "objection":
             return (None,)
-        if said.address is not None:
+        if said.address is not None and (said.kind != "denial" or self._is_address(said.address)):
             return (self._address_ref(said.address),)
         kind = self._terms.addresses.get(said.channel or "", "none")
         refs = [point.ref for point in case.points if point.kind == kind]
@@ -425,7 +426,8 @@ class People:
             refs = [point.ref for point in case.points]
         if not refs:
             return (None,)
-        # A yes is for the newest address only; a no for every one that is known.
+        # A yes is for the newest address only; a no for every one that is known, and so is a no
+        # at an address that nobody can read.
         return refs if said.kind == "denial" else refs[-1:]
 
     def _keep_consent(self, case: _Case, line: Consent, evidence: Mapping[str, Any]) -> None:
@@ -610,8 +612,13 @@ class People:
         return identifier_ref(self._vault, identifier)
 
     def _address_ref(self, address: str) -> str:
-        ns = "email" if "@" in address else "phone"
-        return self._ref(Identifier(ns, address.strip().lower()))
+        """The contact point of an address as somebody wrote it."""
+        ns = _kind_of(address)
+        known = normalise(ns, address, self._terms.region)
+        return self._ref(known or Identifier(ns, address.strip().lower()))
+
+    def _is_address(self, address: str) -> bool:
+        return normalise(_kind_of(address), address, self._terms.region) is not None
 
     def _domains(self, points: Iterable[ContactPoint]) -> list[str]:
         return [
@@ -971,6 +978,10 @@ def _nested(value: Any, path: str) -> Any:
             return None
         value = value.get(name)
     return value
+
+
+def _kind_of(address: str) -> str:
+    return "email" if "@" in address else "phone"
 
 
 def _person_key(profile_id: str) -> str:

@@ -16,7 +16,8 @@ class Terms:
 
     `brand` is the default one; `controllers` names each brand's controller. `addresses` maps a
     channel to the identifier that is its address (or `none`). `look_back` is the longest window
-    of any cap. `stock` is each offer's number to grant. `journey_versions` pin people in flight.
+    of any cap. `stock` is each offer's number to grant. `region` is the country whose phone
+    numbers may be written without their prefix. `purposes` are those that can be consented to.
     """
 
     brand: str
@@ -25,5 +26,6 @@ class Terms:
     fields: tuple[FieldLabel, ...]
     look_back: timedelta
     journeys: tuple[Journey, ...] = ()
-    journey_version: str = ""
+    region: str | None = None
+    purposes: frozenset[str] = frozenset()
     stock: Mapping[str, int] = field(default_factory=dict)

@@ -15,9 +15,11 @@ from agents.minds.formula import FormulaMind
 from agents.steps import Deps
 from agents.workspace import Workspace, load_workspace
 from domain.canonical import parse
+from domain.consent import PERMISSIONS
 from domain.errors import StoreError
 from domain.event import Identifier
 from profiles.people import People
+from profiles.readers.claims import normalise
 from profiles.reading import Reading
 from profiles.terms import Terms
 from service.settings import Place, find_workspace, load, store_url
@@ -134,7 +136,7 @@ def make_reading(workspace: Workspace) -> Reading:
         default_region=given.region,
         names=given.names,
         blocked=frozenset(
-            Identifier(ns, value.lower() if ns == "email" else value)
+            normalise(ns, value, given.region) or Identifier(ns, value)
             for ns, values in given.blocked.items()
             for value in values
         ),
@@ -151,6 +153,8 @@ def make_terms(workspace: Workspace) -> Terms:
         look_back=workspace.look_back,
         journeys=tuple(workspace.journeys.values()),
         stock={name: offer.stock for name, offer in workspace.offers.items()},
+        region=workspace.input.region,
+        purposes=frozenset(workspace.policies.purposes) | PERMISSIONS,
     )
 
 

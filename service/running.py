@@ -125,7 +125,8 @@ class Run:
         self._keep_letter(
             event.place, refused.reason, refused.cause, refused.remedy or "", raw, event.ordinal
         )
-        opts_out = event.name == CONSENT_EVENT and event.properties.get("value") in OPT_OUTS
+        value = str(event.properties.get("value", "")).strip().lower()
+        opts_out = event.name == CONSENT_EVENT and value in OPT_OUTS
         if refused.reason == "id_reuse" and opts_out:
             for applied in await self._decide(
                 [replace(line.arrival, event=replace(event, id=None))]

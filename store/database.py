@@ -133,7 +133,8 @@ class Database:
             yield snapshot
         finally:
             snapshot.close()
-            self._driver.execute("ROLLBACK")  # nothing was written, and a damaged file ends too
+            if self._driver.connection.in_transaction:  # a damaged file has ended it by itself
+                self._driver.execute("ROLLBACK")
 
     def commit(self, works: Sequence[Work]) -> list[bool]:
         """Write each work whole or not at all, all that hold in one durable commit.

@@ -18,6 +18,8 @@ BUSY_SECONDS = 5
 WAL_BYTES_BEFORE_CHECKPOINT = 8 * 1024 * 1024
 WAL_BYTES_MAX = 64 * 1024 * 1024
 _STATEMENTS_CACHED = 512
+# The second is what Python makes of an error that quotes a damaged file.
+_FAULTS = (sqlite3.Error, UnicodeDecodeError)
 
 
 class WriterLock:
@@ -142,7 +144,7 @@ class SqliteDriver:
     begin_read = "BEGIN"
     begin_write = "BEGIN IMMEDIATE"
     lost_errors = (sqlite3.IntegrityError,)
-    faults = (sqlite3.Error,)
+    faults = _FAULTS
 
     def __init__(self, path: Path | None, lock: WriterLock | None, *, writable: bool) -> None:
         self.path = path
@@ -152,7 +154,7 @@ class SqliteDriver:
             self.connection = _connect(path, writable=writable)
             if path is not None and writable:
                 self._checkpointer = Checkpointer(path, self.connection)
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise StoreError(
                 f"the store cannot be opened: {error}",
                 place=str(path),
@@ -205,7 +207,7 @@ def _connect(path: Path | None, *, writable: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA cache_size=-65536")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error:
+    except _FAULTS:
         connection.close()
         raise
     return connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -65,6 +65,9 @@ class Explanation:
 def as_json(explanation: Explanation, audience: Audience) -> dict[str, Any]:
     """The explanation as plain data; findings outside `shown_to` read `unavailable`."""
     decision, event = explanation.decision, explanation.event
+    said = _said(explanation, audience)
+    if audience == "customer":  # no scores, no colleagues' names, no rules that were only asked
+        explanation = replace(explanation, candidates=(), votes=(), not_entered=(), withheld=())
     return {
         "decision_id": decision.decision_id,
         "event_id": decision.event_id or None,
@@ -86,7 +89,7 @@ def as_json(explanation: Explanation, audience: Audience) -> dict[str, Any]:
         "tool": decision.tool,
         "channel": decision.channel,
         "held_for": decision.held_for,
-        **_said(explanation, audience),
+        **said,
         "next_eligible_at": _stamp(decision.next_eligible_at),
         "expires_at": _stamp(explanation.expires_at),
         "mind": decision.mind,
@@ -136,8 +139,18 @@ def _candidate(one: Weighed, audience: Audience) -> dict[str, Any]:
         "priority": one.priority,
         "factors": dict(one.factors),
         "note": one.note,
-        "rules": [_finding(finding, audience) for finding in one.findings],
+        "rules": [_finding(finding, audience) for finding in _listed(one, audience)],
     }
+
+
+def _listed(one: Weighed, audience: Audience) -> tuple[Finding, ...]:
+    """The findings to list for an audience.
+
+    Where one of them is hidden, the passing ones are not listed: whoever knows the rules could
+    tell the hidden one by its absence among them.
+    """
+    hidden = any(audience not in finding.shown_to for finding in one.findings)
+    return one.against if hidden else one.findings
 
 
 def _finding(finding: Finding, audience: Audience) -> dict[str, Any]:
@@ -302,7 +315,7 @@ def _table_of_rules(explanation: Explanation, audience: Audience) -> list[str]:
     if one is None:
         return []
     lines = ["", f"rules asked about {one.action}"]
-    for finding in one.findings:
+    for finding in _listed(one, audience):
         shown = disclosed(finding, audience)
         read = ", ".join(f"{key}={_spoken(value)}" for key, value in shown.read.items())
         lines.append(f"  {shown.outcome:<7} {shown.rule:<30}{shown.code or '':<17}{read}".rstrip())

@@ -260,3 +260,45 @@ def test_a_time_zone_that_is_none_is_no_zone(tmp_path: Path, zone: object) -> No
     with open_shop(tmp_path / "w") as shop:
         line = shop.one(cart("2026-10-05T09:00:00Z", traits=traits))
         assert last_context(shop, line).zone_of_person is None
+
+
+@pytest.mark.parametrize(
+    "written", ["+49 151 2345-6789", "  +4915123456789 ", "(0049) rubbish", "+49-151-23456789"]
+)
+def test_a_stop_is_obeyed_however_the_number_is_written(tmp_path: Path, written: str) -> None:
+    """A no at an address in another spelling is a no there; at an unreadable one, everywhere."""
+    phone = "+4915123456789"
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", channel="sms", phone=phone),
+            consent("denied", "2026-10-05T08:10:00Z", channel="sms", contact_point=written),
+        )
+        line = shop.one(cart("2026-10-05T09:00:00Z"))
+        assert line["action"] == "cart_banner"
+        assert not shop.sent("sms")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"value": "Denied"},
+        {"channel": "E-Mail"},
+        {"channel": 7},
+        {"purpose": "promo"},
+        {"purpose": ["marketing"]},
+        {"topic": {"a": 1}},
+        {"contact_point": 12},
+        {"expires_at": "tomorrow"},
+        {"expires_at": "2026-10-05T08:20:00Z"},
+        {"wording": [1]},
+    ],
+)
+def test_a_no_is_obeyed_however_badly_it_is_put(tmp_path: Path, change: dict[str, Any]) -> None:
+    """What a no says unclearly is taken as all of it; it is never lost for a field."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(consent("granted", "2026-10-05T08:00:00Z", email="a@x.example"))
+        no = consent("denied", "2026-10-05T08:10:00Z")
+        no["properties"] |= change
+        assert shop.one(no)["verdict"] == "none"
+        assert shop.one(cart("2026-10-05T09:00:00Z"))["action"] == "cart_banner"
+        assert not shop.sent("email")
