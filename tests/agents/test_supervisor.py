@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from agents.steps import STEPS
 from domain.canonical import canonical
+from service import running
 from tests.shop import Shop, cart, consent, open_shop, row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,3 +193,37 @@ def test_a_decision_can_be_decided_again_from_its_record(tmp_path: Path) -> None
             record = read_record(data)
             assert canonical(record) == data
             assert same_again(record, shop.assembly.workspace, FormulaMind(), fingerprint)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    order=st.permutations([user for user in ("c-1", "c-2", "c-3", "c-4") for _ in range(3)]),
+    size=st.sampled_from([1, 3, 8]),
+    graph=st.booleans(),
+)
+def test_interleaving_and_batching_change_no_decision(
+    tmp_path_factory: pytest.TempPathFactory, order: list[str], size: int, graph: bool
+) -> None:
+    """However different people's events interleave and are batched, each gets the same records."""
+
+    def story(user: str) -> Iterator[dict[str, Any]]:
+        yield consent("granted", "2026-10-05T09:00:00Z", user, email=f"{user}@shop.example")
+        yield cart("2026-10-05T09:00:00Z", user)
+        yield row("self_service_failed", "2026-10-05T09:00:00Z", user, topic="t")
+
+    def decided(users: list[str], batch_size: int, through: bool) -> dict[str, list[Any]]:
+        stories = {user: story(user) for user in users}
+        with open_shop(tmp_path_factory.mktemp("shop") / "w", graph=through) as shop:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(running, "BATCH_MAX", batch_size)
+                shop.run(*(next(stories[user]) for user in users))
+            found: dict[str, list[Any]] = {}
+            for kept in sorted(shop.rows("decisions"), key=lambda d: (d["profile_id"], d["n"])):
+                record = shop.deps.history.get(kept["decision_id"]).record()
+                found.setdefault(kept["profile_id"], []).append((kept["decision_id"], record))
+        return found
+
+    plain = [user for user in ("c-1", "c-2", "c-3", "c-4") for _ in range(3)]
+    assert decided(order, size, graph) == decided(plain, 1, False)
