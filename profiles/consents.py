@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
 from domain.consent import ConsentKind
@@ -98,9 +98,10 @@ def _yes(event: Event, kind: ConsentKind, terms: Terms) -> Statement:
 
 def _no(event: Event, kind: ConsentKind, terms: Terms) -> Statement:
     channel, purpose = _readable(event, "channel"), _readable(event, "purpose")
+    channel = channel.lower() if channel else None
     return Statement(
         kind=kind,
-        brand=_brand(event, terms),
+        brand=_brand_of_no(event, terms),
         channel=channel if channel in terms.addresses else None,
         purpose=purpose if purpose in terms.purposes else None,
         topic=_readable(event, "topic"),
@@ -123,36 +124,56 @@ def _readable(event: Event, key: str) -> str | None:
         return None
 
 
+def restricts(event: Event) -> bool:
+    """Whether this event says no, complains, blocks or bounces: what must not be lost with it."""
+    if event.name in (COMPLAINT_EVENT, SUPPRESSION_EVENT, BOUNCE_EVENT):
+        return True
+    value = event.properties.get("value")
+    said = _KINDS.get(value.strip().lower()) if isinstance(value, str) else None
+    return event.name == CONSENT_EVENT and said in ("denial", "objection")
+
+
 def block(event: Event, terms: Terms) -> Block | None:
-    """The suppression in this event, or None: a complaint, or an operator's own."""
-    brand = _brand(event, terms)
+    """The suppression in this event, or None: a complaint, or an operator's own.
+
+    A complaint that names no address, and comes from none, blocks the person.
+    """
     if event.name == COMPLAINT_EVENT:
-        address = _text(event, "contact_point") or _first(event, "email")
+        address = _readable(event, "contact_point") or _first(event, "email")
         everyone: tuple[Audience, ...] = get_args(Audience)
-        return Block("address", address, brand, None, "marketing", "spam complaint", None, everyone)
-    if event.name != SUPPRESSION_EVENT:
-        return None
+        target: Target = "person" if address is None else "address"
+        brand = _brand_of_no(event, terms)
+        return Block(target, address, brand, None, "marketing", "spam complaint", None, everyone)
+    return _suppression(event, terms) if event.name == SUPPRESSION_EVENT else None
+
+
+def _suppression(event: Event, terms: Terms) -> Block:
     said = event.properties
     target = said.get("target", "person")
     blocks = said.get("blocks", "marketing")
-    shown_to = said.get("shown_to") or list(get_args(Audience))
-    if not isinstance(shown_to, list):
-        raise _invalid(event, "shown_to", "is no list", 'write it as `["fraud"]`')
+    shown_to = _list(event, "shown_to") or list(get_args(Audience))
+    channels = _list(event, "channels")
     for key, value, known in (
         ("target", target, get_args(Target)),
         ("blocks", blocks, get_args(Blocks)),
         *(("shown_to", audience, get_args(Audience)) for audience in shown_to),
+        *(("channels", channel, tuple(terms.addresses)) for channel in channels or ()),
     ):
         if value not in known:
             raise _invalid(event, key, "is none that is known", f"use one of {', '.join(known)}")
-    channels = said.get("channels")
-    if channels is not None and not isinstance(channels, list):
-        raise _invalid(event, "channels", "is no list", 'write it as `["sms"]`')
+    address = _text(event, "contact_point")
+    if target == "domain" and address is not None:
+        address = address.rpartition("@")[2].lower().strip(".")
+    if target != "person" and not address:
+        raise _invalid(event, "contact_point", "is missing", f"say which {target} to block")
+    brand = _text(event, "brand")
+    if brand is not None and brand not in terms.controllers:
+        raise _invalid(event, "brand", "is one that no controller owns", "declare it, or omit it")
     return Block(
         target=target,
-        address=_text(event, "contact_point"),
-        brand=_brand_named(event, terms),
-        channels=None if channels is None else tuple(str(channel) for channel in channels),
+        address=address,
+        brand=brand,
+        channels=None if channels is None else tuple(channels),
         blocks=blocks,
         reason=_text(event, "reason") or "suppressed",
         expires_at=_instant(event, "expires_at"),
@@ -162,30 +183,56 @@ def block(event: Event, terms: Terms) -> Block | None:
 
 def hard_bounce(event: Event) -> str | None:
     """The address that a hard bounce in this event gives up, or None."""
-    if event.name != BOUNCE_EVENT or event.properties.get("type") != "hard":
+    kind = event.properties.get("type")
+    if event.name != BOUNCE_EVENT or str(kind).strip().lower() != "hard":
         return None
-    return _text(event, "contact_point") or _first(event, "email")
+    address = _readable(event, "contact_point")
+    address = address or _first(event, "email") or _first(event, "phone")
+    if address is None:
+        raise _invalid(event, "contact_point", "is missing", "say which address bounced")
+    return address
+
+
+def observed_channel(event: Event, terms: Terms) -> str:
+    """The channel of a contact made elsewhere. Raises `InputError` where it is none of ours."""
+    channel = (_text(event, "channel") or "").lower()
+    if channel not in terms.addresses:
+        known = ", ".join(sorted(terms.addresses))
+        raise _invalid(event, "channel", "is none that is declared", f"use one of {known}")
+    return channel
+
+
+def observed_purpose(event: Event, terms: Terms) -> str:
+    """The purpose of a contact made elsewhere; an unclear one counts as marketing."""
+    purpose = (_readable(event, "purpose") or "").lower()
+    return purpose if purpose in terms.purposes else terms.promotion
 
 
 def _brand(event: Event, terms: Terms) -> str:
-    brand = event.brand or terms.brand
+    """The brand that a yes is for: the statement's own, else the event's."""
+    brand = _text(event, "brand") or event.brand or terms.brand
     if brand not in terms.controllers:
-        raise InputError(
-            "invalid_field",
-            "`$.brand` is one that no controller owns",
-            place=event.place,
-            remedy=f"use one of {', '.join(sorted(terms.controllers))}, or declare it in "
-            "`settings.toml`",
+        raise _invalid(
+            event,
+            "brand",
+            "is one that no controller owns",
+            f"use one of {', '.join(sorted(terms.controllers))}, or declare it in `settings.toml`",
         )
     return brand
 
 
-def _brand_named(event: Event, terms: Terms) -> str | None:
-    """The brand that a suppression is confined to; none where it names none."""
-    brand = _text(event, "brand")
-    if brand is not None and brand not in terms.controllers:
-        raise _invalid(event, "brand", "is one that no controller owns", "declare it, or omit it")
-    return brand
+def _brand_of_no(event: Event, terms: Terms) -> str | None:
+    """The brand that a no is to; None, which is all of them, where it says two or none we know."""
+    named = {_readable(event, "brand"), event.brand} - {None} or {terms.brand}
+    (brand, *others) = sorted(str(name) for name in named)
+    return brand if not others and brand in terms.controllers else None
+
+
+def _list(event: Event, key: str) -> list[Any] | None:
+    value = event.properties.get(key)
+    if value is not None and not isinstance(value, list):
+        raise _invalid(event, key, "is no list", f"write `{key}` as a list of names")
+    return value
 
 
 def _first(event: Event, ns: str) -> str | None:
@@ -196,7 +243,7 @@ def _text(event: Event, key: str) -> str | None:
     value = event.properties.get(key)
     if value is None:
         return None
-    if not isinstance(value, str) or not value.strip() or len(value) > 300:
+    if not isinstance(value, str) or not value.strip() or len(value) > 300 or not _plain(value):
         raise _invalid(event, key, "is no short text", f"write `{key}` as a string")
     return value.strip()
 
@@ -206,12 +253,18 @@ def _instant(event: Event, key: str) -> datetime | None:
     if value is None:
         return None
     try:
-        at = datetime.fromisoformat(value)
-    except ValueError as error:
+        written = datetime.fromisoformat(value)
+        at = written.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise _invalid(event, key, "is no instant", "write it as RFC 3339 with a zone") from error
-    if at.tzinfo is None:
-        raise _invalid(event, key, "has no zone", "write it as RFC 3339 with a zone")
+    if written.tzinfo is None or not 1970 <= at.year <= 9998:
+        raise _invalid(event, key, "has no zone, or no year we know", "write it as RFC 3339")
     return at
+
+
+def _plain(text: str) -> bool:
+    """Whether a terminal would print it and do nothing else."""
+    return text.strip().isprintable()
 
 
 def _invalid(event: Event, key: str, what: str, remedy: str) -> InputError:

@@ -232,9 +232,16 @@ class People:
             case.statement = consents.consent_statement(event, self._terms)
             case.block = consents.block(event, self._terms)
             case.bounced = consents.hard_bounce(event)
-            self._check_brand(event)
+            if not consents.restricts(event):
+                self._check_brand(event)
+            if event.name == OBSERVED_EVENT:
+                consents.observed_channel(event, self._terms)
             self._fold(case)
         return case
+
+    def _brand_of(self, event: Event) -> str:
+        brand = event.brand or ""
+        return brand if brand in self._terms.controllers else self._terms.brand
 
     def _check_brand(self, event: Event) -> None:
         if event.brand is not None and event.brand not in self._terms.controllers:
@@ -426,9 +433,17 @@ class People:
             refs = [point.ref for point in case.points]
         if not refs:
             return (None,)
-        # A yes is for the newest address only; a no for every one that is known, and so is a no
-        # at an address that nobody can read.
+        if said.kind in ("grant", "pending"):
+            refs = self._own_first(case, kind, refs)
+        # A yes is for the address it came with, else the newest; a no is for every one that is
+        # known, and so is a no at an address that nobody can read.
         return refs if said.kind == "denial" else refs[-1:]
+
+    def _own_first(self, case: _Case, kind: str, refs: list[str]) -> list[str]:
+        """The address that the event itself bears, else one that nobody else uses."""
+        named = [self._ref(i) for i in case.reading.arrival.event.identifiers if i.ns == kind]
+        alone = [point.ref for point in case.points if point.ref in refs and not point.shared]
+        return named or alone or refs
 
     def _keep_consent(self, case: _Case, line: Consent, evidence: Mapping[str, Any]) -> None:
         case.reading.work.append(
@@ -466,7 +481,7 @@ class People:
         event = case.reading.arrival.event
         ref = case.root_id if said.target == "person" else self._address_ref(said.address or "")
         if said.target == "domain":
-            ref = self._vault.fingerprint("domain", (said.address or "").lower())
+            ref = self._vault.fingerprint("domain", said.address or "")
         suppression_id = time_ordered("s", event.received_at, case.reading.event_key)
         case.block_lines.append(
             Suppression(
@@ -499,7 +514,7 @@ class People:
     def _finish(self, case: _Case, person: Fragment, pool: _Pool) -> None:
         reading, arrival = case.reading, case.reading.arrival
         event, terms = arrival.event, self._terms
-        brand = event.brand or terms.brand
+        brand = self._brand_of(event)
         ids = (case.root_id, *sorted(case.members.keys() - {case.root_id}))
         triggered = self._triggered.get(event.name, ())
         refs = {point.ref for point in case.points}
@@ -509,7 +524,7 @@ class People:
         stock = [f"s:offer:{brand}:{name}" for name in terms.stock]
         read_keys = {
             _person_key(case.root_id),
-            *(_point_key(ref) for ref in refs),
+            *(_point_key(ref) for ref in (*refs, *self._domains(case.points))),
             SWITCHES_KEY,
             *(stock if triggered else ()),
             *case.keys,
@@ -589,18 +604,23 @@ class People:
             reading.work.change(queries.ACCEPT_HANDOFFS, people=list(ids), at=at)
 
     def _note_observed(self, case: _Case, event: Event) -> None:
-        said = event.properties
-        kind = self._terms.addresses.get(str(said.get("channel")), "none")
+        channel = consents.observed_channel(event, self._terms)
+        kind = self._terms.addresses[channel]
         point = next((p.ref for p in reversed(case.points) if p.kind == kind), None)
+        named = event.properties.get("contact_point")
+        if isinstance(named, str) and self._is_address(named):
+            point = self._address_ref(named)
+        if point is not None:
+            case.reading.work.move(_point_key(point))
         case.reading.work.insert(
             t.contacts,
             contact_id=time_ordered("o", event.time, case.reading.event_key),
             profile_id=case.root_id,
             contact_point=point,
             at=micros(event.time),
-            brand=event.brand or self._terms.brand,
-            channel=str(said.get("channel", ""))[:64],
-            purpose=str(said.get("purpose", ""))[:64],
+            brand=self._brand_of(event),
+            channel=channel,
+            purpose=consents.observed_purpose(event, self._terms),
             action="observed",
             counted=1,
             state="observed",
@@ -686,7 +706,7 @@ class _Pool:
         }
         self._oldest = min(self._since.values())
         vault = database.vault
-        domains = sorted(
+        self._domains = domains = sorted(
             {
                 vault.fingerprint("domain", point.address.rpartition("@")[2])
                 for case in cases
@@ -805,18 +825,18 @@ class _Pool:
         return self._revisions.get(key, 0)
 
     def _read_counters(self, cases: Sequence[_Case]) -> dict[str, int]:
-        brands = {case.reading.arrival.event.brand or self._terms.brand for case in cases}
+        brands = self._terms.controllers
         keys = [f"offer:{brand}:{name}" for brand in sorted(brands) for name in self._terms.stock]
         return dict(self._snapshot.rows(queries.COUNTERS, keys=keys)) if keys else {}
 
     def _read_revisions(
         self, people: Sequence[str], refs: Sequence[str], cases: Sequence[_Case]
     ) -> dict[str, int]:
-        brands = {case.reading.arrival.event.brand or self._terms.brand for case in cases}
+        brands = self._terms.controllers
         keys = {
             SWITCHES_KEY,
             *(_person_key(p) for p in people),
-            *(_point_key(ref) for ref in refs),
+            *(_point_key(ref) for ref in (*refs, *self._domains)),
             *(f"s:offer:{brand}:{name}" for brand in brands for name in self._terms.stock),
             *(key for case in cases for key in case.keys),
         }

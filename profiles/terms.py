@@ -17,7 +17,8 @@ class Terms:
     `brand` is the default one; `controllers` names each brand's controller. `addresses` maps a
     channel to the identifier that is its address (or `none`). `look_back` is the longest window
     of any cap. `stock` is each offer's number to grant. `region` is the country whose phone
-    numbers may be written without their prefix. `purposes` are those that can be consented to.
+    numbers may be written without their prefix. `purposes` are those that can be consented to,
+    `promotion` the one that counts where a purpose is unclear.
     """
 
     brand: str
@@ -28,4 +29,5 @@ class Terms:
     journeys: tuple[Journey, ...] = ()
     region: str | None = None
     purposes: frozenset[str] = frozenset()
+    promotion: str = ""
     stock: Mapping[str, int] = field(default_factory=dict)

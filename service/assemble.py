@@ -155,6 +155,7 @@ def make_terms(workspace: Workspace) -> Terms:
         stock={name: offer.stock for name, offer in workspace.offers.items()},
         region=workspace.input.region,
         purposes=frozenset(workspace.policies.purposes) | PERMISSIONS,
+        promotion=workspace.policies.promotion,
     )
 
 

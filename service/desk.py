@@ -157,27 +157,33 @@ def retry_letters(
                 remedy="list them with `safeconduct events dead`",
             )
         chosen = [letter for letter in letters if not wanted or letter[0] in wanted]
-        found = [event for letter in chosen for event in _read_again(assembly, letter, now)]
-        printer = _Printer(as_json=as_json)
-        run = Run(assembly, through_graph(assembly.deps), printer.take)
-        asyncio.run(run.over(found))
-        print(f"{run.rows} rows could be read again, of {len(chosen)} letters", file=sys.stderr)
+        rows = read = 0
+        for letter in chosen:
+            decided = _decide_again(assembly, letter, now, as_json=as_json)
+            rows += decided
+            read += bool(decided)
+        print(f"{read} of {len(chosen)} letters could be read again: {rows} rows", file=sys.stderr)
     return 0
 
 
-def _read_again(assembly: Assembly, letter: tuple[Any, ...], now: Any) -> list[Event]:
+def _decide_again(assembly: Assembly, letter: tuple[Any, ...], now: Any, *, as_json: bool) -> int:
+    """Decide about a letter's events, then lay it aside; one that is refused again stays."""
     dead_id, place, sealed = letter
     raw = assembly.database.vault.open_letter(sealed)
     try:
         read = assembly.reading.read(raw, received_at=now, place=place)
     except InputError:
-        return []
+        return 0
     if any(isinstance(item, InputError) for item in read):
-        return []  # a batch with a bad item: its good ones were decided when it came
+        return 0  # a batch with a bad item: its good ones were decided when it came
+    run = Run(assembly, through_graph(assembly.deps), _Printer(as_json=as_json).take)
+    asyncio.run(run.over([item for item in read if isinstance(item, Event)]))
+    if run.counts["dead"]:
+        return 0
     work = Work(shown_as=f"dead letter {dead_id}")
     work.change(_RETRIED, expect=1, dead=dead_id)
     assembly.deps.commit([work])
-    return [item for item in read if isinstance(item, Event)]
+    return run.rows
 
 
 def _wake(assembly: Assembly, now: Any, *, as_json: bool) -> int:

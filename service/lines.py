@@ -84,12 +84,17 @@ def quoted_text(quoted: Quoted, who: str | None = None) -> str:
     head = "  ".join(
         f"{_short(cell, width):<{width}}" for cell, width in zip(cells, _COLUMNS, strict=True)
     )
-    return f"{head}  {_reason(decision):<44}  {decision.decision_id}"
+    return f"{head}  {printable(_reason(decision)):<44}  {decision.decision_id}"
+
+
+def printable(text: str) -> str:
+    """The text without anything that a terminal would act on."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _short(text: str, width: int) -> str:
     """The text in that many columns, without anything a terminal would act on."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = printable(text)
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 

@@ -18,7 +18,7 @@ from agents.steps import BATCH_MAX, Line
 from agents.supervisor import Decide
 from domain.canonical import canonical
 from domain.event import Event, Identifier
-from profiles.consents import CONSENT_EVENT
+from profiles.consents import restricts
 from profiles.people import Arrival
 from service.assemble import Assembly
 from service.inputs import DeadRow
@@ -28,7 +28,6 @@ from store.statements import Statement
 from store.work import Work
 
 Emit = Callable[[Line | DeadRow], None]
-OPT_OUTS = ("denied", "objection")
 
 _DEAD = Statement(
     select(t.dead_letters.c.dead_id).where(t.dead_letters.c.dead_id == bindparam("dead"))
@@ -51,6 +50,7 @@ class Run:
         self._named: set[Identifier] = set()
         self._next_due: datetime | None = None
         self._began = datetime.now(UTC)
+        self._received = assembly.database.last_decided_at() or datetime.min.replace(tzinfo=UTC)
         self.now: datetime | None = None
         self.counts: Counter[str] = Counter()
         self.passes: Counter[str] = Counter()
@@ -93,7 +93,10 @@ class Run:
         at = event.occurred_at or event.received_at
         self.future += at > self._began
         self.now = at if self.now is None else max(self.now, at)
-        event = replace(event, received_at=self.now)
+        # What an earlier run has received was received before this.
+        dated = event.occurred_at is not None
+        received_at = max(self.now, self._received) if dated else self.now
+        event = replace(event, received_at=received_at)
         due = self._next_due is not None and self._next_due <= self.now
         full = len(self._waiting) == BATCH_MAX
         if full or due or not self._named.isdisjoint(event.identifiers):
@@ -125,9 +128,7 @@ class Run:
         self._keep_letter(
             event.place, refused.reason, refused.cause, refused.remedy or "", raw, event.ordinal
         )
-        value = str(event.properties.get("value", "")).strip().lower()
-        opts_out = event.name == CONSENT_EVENT and value in OPT_OUTS
-        if refused.reason == "id_reuse" and opts_out:
+        if refused.reason == "id_reuse" and restricts(event):
             for applied in await self._decide(
                 [replace(line.arrival, event=replace(event, id=None))]
             ):

@@ -172,6 +172,11 @@ class Database:
         """All rows of one query, outside any wider snapshot."""
         return Snapshot(self._driver).rows(statement, **parameters)
 
+    def last_decided_at(self) -> datetime | None:
+        """The instant of the latest decision, if there is one."""
+        rows = self.rows(_LAST_DECISION)
+        return instant(int(rows[0][0])) if rows else None
+
     def clock(self) -> datetime:
         """The store's own now: the last decision's instant, and the time that has passed since.
 

@@ -196,12 +196,17 @@ def as_text(explanation: Explanation, audience: Audience) -> str:
     """The explanation as a paragraph, then the candidates, the rules and what became of it."""
     lines = [*_wrapped(" ".join(_sentences(explanation, audience)))]
     if audience == "customer":
-        return "\n".join(lines)
+        return _printed(lines)
     lines += _table_of_candidates(explanation, audience)
     lines += _table_of_rules(explanation, audience)
     lines += _what_became_of_it(explanation)
     lines += ["", *_wrapped(_how_it_was_decided(explanation))]
-    return "\n".join(lines)
+    return _printed(lines)
+
+
+def _printed(lines: list[str]) -> str:
+    """The lines without anything that a terminal would act on."""
+    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
 
 
 def _sentences(explanation: Explanation, audience: Audience) -> Iterator[str]:

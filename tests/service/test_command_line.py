@@ -99,6 +99,41 @@ def test_run_on_a_terminal_aligns_and_sums_up(safeconduct: Safeconduct, events: 
     assert rows == len(STORY) == sum(int(count) for count in table.values())
 
 
+def test_every_format_runs_through(safeconduct: Safeconduct, tmp_path: Path) -> None:
+    """Segment, CloudEvents, XDM and canonical files meet in one person's history, by time."""
+    files = {
+        "segment.json": {
+            "type": "track", "event": "cart_abandoned", "messageId": "m-1", "userId": "c-1",
+            "timestamp": "2026-10-05T09:01:00Z", "properties": {"cart_id": "k-1", "value": 50},
+        },
+        "cloudevents.jsonl": {
+            "specversion": "1.0", "id": "1", "source": "till", "type": "order_completed",
+            "time": "2026-10-05T09:03:00Z",
+            "data": {"userId": "c-1", "properties": {"order_id": "o-1"}},
+        },
+        "xdm.json": [
+            {
+                "_id": "x-1", "timestamp": "2026-10-05T09:02:00Z",
+                "eventType": "commerce.purchases",
+                "identityMap": {"Email": [{"id": "A@Shop.example", "primary": True}]},
+            }
+        ],
+        "canonical.jsonl": consent("granted", "2026-10-05T09:00:00Z", email="a@shop.example"),
+    }  # fmt: skip
+    for name, said in files.items():
+        (tmp_path / name).write_text(json.dumps(said, indent=2 if name == "xdm.json" else None))
+    lines = safeconduct.json("run", *(tmp_path / name for name in files))
+    assert [line["event"] for line in lines] == [
+        "consent_changed",
+        "cart_abandoned",
+        "order_completed",
+        "order_completed",
+    ]
+    assert lines[1]["action"] == "remind_by_email"
+    assert len({line["profile_id"] for line in lines}) == 1
+    assert lines[2]["reason"] == "reached the goal of `abandoned_cart`"
+
+
 def test_a_second_run_changes_nothing(safeconduct: Safeconduct, events: Path) -> None:
     """The same file again: no row anywhere in the store, no file in the outbox, same words."""
     first = safeconduct.json("run", events)
