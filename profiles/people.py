@@ -495,8 +495,9 @@ class People:
                 said.shown_to,
             )
         )
-        case.reading.work.insert(
+        case.reading.work.append(
             t.suppressions,
+            case.root_id,
             suppression_id=suppression_id,
             target=said.target,
             ref=ref,

@@ -29,7 +29,7 @@ metadata = MetaData(
     }
 )
 
-CHAINED = ("decisions", "outcomes", "consents", "approval_votes")
+CHAINED = ("decisions", "outcomes", "consents", "suppressions", "approval_votes")
 """Tables whose rows are entries of the person's chain; their order here is not significant."""
 
 _AT = BigInteger
@@ -137,6 +137,7 @@ suppressions = Table(
     "suppressions",
     metadata,
     Column("suppression_id", String, primary_key=True),
+    *_chain(),
     Column("target", String, nullable=False),
     Column("ref", String, nullable=False),
     Column("brand", String),

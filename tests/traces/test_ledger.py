@@ -573,6 +573,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for asked in shop.rows("approvals"):
                 shop.vote(asked["approval_id"], "approve", "2026-10-05T11:00:00Z")
             shop.wake("2026-10-05T11:00:00Z")
+            for n in range(3):
+                shop.run(row("suppression_added", "2026-10-05T12:00:00Z", f"c-{n}", reason="no"))
             assert all(len(shop.rows(name)) >= 3 for name in t.CHAINED)
     return store
 

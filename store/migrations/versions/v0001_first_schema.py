@@ -306,6 +306,9 @@ def upgrade() -> None:
     )
     op.create_table('suppressions',
     sa.Column('suppression_id', sa.String(), nullable=False),
+    sa.Column('profile_id', sa.String(), nullable=False),
+    sa.Column('n', sa.Integer(), nullable=False),
+    sa.Column('hash', sa.LargeBinary(), nullable=False),
     sa.Column('target', sa.String(), nullable=False),
     sa.Column('ref', sa.String(), nullable=False),
     sa.Column('brand', sa.String(), nullable=True),
