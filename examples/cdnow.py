@@ -18,7 +18,7 @@ def rows(path: str) -> Iterator[dict[str, object]]:
     with open(path, encoding="ascii") as file:  # noqa: PTH123 - nothing else is needed of the path
         for line in file:
             columns = line.split()
-            if len(columns) < 4:
+            if len(columns) < 4 or not columns[-3].isdigit():  # the header
                 continue
             customer, day, cds, dollars = columns[-4:]
             yield {

@@ -94,6 +94,13 @@ class Snapshot:
             raise self._unreadable(error) from error
         return found
 
+    def damage(self, table: str) -> str | None:
+        """What is wrong with a table as a file, not as what it says; None where nothing is."""
+        try:
+            return self._driver.damage(table)
+        except self._driver.faults as error:
+            raise self._unreadable(error) from error
+
     def close(self) -> None:
         """End what was not read to its end: it would hold this state for all later reads."""
         for cursor in self._streams:

@@ -169,6 +169,11 @@ class SqliteDriver:
         """Run one statement for many rows."""
         self.connection.executemany(text, rows)
 
+    def damage(self, table: str) -> str | None:
+        """What a table and its indexes disagree about, or None where they are of one mind."""
+        found = self.execute(f"PRAGMA integrity_check('{table}')").fetchone()
+        return None if found[0] == "ok" else str(found[0])
+
     def after_commit(self) -> None:
         """Look after what a commit leaves behind."""
         if self._checkpointer is not None:

@@ -201,8 +201,17 @@ def test_text_that_is_none_is_found(
         assert found == f"table {table}, row {named}"
 
 
-def test_a_row_that_no_index_shows_is_found(path: Path) -> None:
-    """An entry put in past the indexes is seen by some reads and not by others: it is broken."""
+PAST_THE_INDEX = {
+    "added": "INSERT INTO approval_votes SELECT 'forged', profile_id, n, hash, approval_id, vote, "
+    '"by", at, surface, reason FROM approval_votes LIMIT 1',
+    "edited": "UPDATE approval_votes SET profile_id = 'p-9' WHERE vote_id LIKE '%p-1-0-%'",
+    "deleted": "DELETE FROM approval_votes WHERE vote_id LIKE '%p-1-0-%'",
+}
+
+
+@pytest.mark.parametrize("how", PAST_THE_INDEX)
+def test_what_was_done_past_the_indexes_is_found(path: Path, how: str) -> None:
+    """A row that some reads see and others do not, or see otherwise, is a broken record."""
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("PRAGMA writable_schema = ON")
         kept = raw.execute(
@@ -212,10 +221,7 @@ def test_a_row_that_no_index_shows_is_found(path: Path) -> None:
         assert kept
         raw.execute("DELETE FROM sqlite_master WHERE name LIKE 'ix_approval_votes_%'")
     with closing(sqlite3.connect(path)) as raw, raw:
-        raw.execute(
-            "INSERT INTO approval_votes SELECT 'forged', profile_id, n, hash, approval_id, vote, "
-            '"by", at, surface, reason FROM approval_votes LIMIT 1'
-        )
+        raw.execute(PAST_THE_INDEX[how])
         raw.execute("PRAGMA writable_schema = ON")
         raw.executemany("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", kept)
     with closing(open_database(f"sqlite:///{path}", writable=False)) as database:
