@@ -45,7 +45,7 @@ lock: setup
 	@cd requirements && for set in run dev; do \
 		env -u UV_INDEX -u UV_FIND_LINKS ../$(UV) pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
-			$$(test $$set = dev && echo --group ../pyproject.toml:dev) ../pyproject.toml \
+			$$(test $$set = dev && echo --all-extras --group ../pyproject.toml:dev) ../pyproject.toml \
 			--output-file $$set.txt; done
 	@grep '^uv==' -A 100 requirements/dev.txt | awk 'NR>1 && /^[a-z]/ {exit} {print}' > requirements/uv.txt
 

@@ -191,7 +191,7 @@ YAML_MISTAKES = [
     ),
     Mistake(
         "deep nesting",
-        "purposes: " + "[" * 100_000,
+        "purposes: " + "[" * 900,
         f"{FILE}:1",
         "the file is nested deeper than 32",
         "flatten it",
