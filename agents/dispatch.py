@@ -15,6 +15,7 @@ from agents.record import Recorded, contact_id
 from agents.timers import ask_again
 from domain.errors import StoreError
 from domain.verdict import Code
+from store import keys
 from store import tables as t
 from store.instants import micros
 from store.statements import Statement
@@ -92,7 +93,7 @@ class Dispatcher:
         settle(work, intent, outcome)
         cancel(work, rest, "permit_expired", "an earlier step was not done")
         undo(work, made, outcome)
-        self._must(work)
+        must([work], self._commit([work]))
 
     def _withdraw(self, made: Recorded, done: Intent, rest: Sequence[Intent]) -> None:
         """Something moved between two steps: take nothing, tell nothing, and ask again."""
@@ -115,10 +116,13 @@ class Dispatcher:
             purpose=action.purpose,
             channel=action.channel,
         )
-        self._must(work)
+        must([work], self._commit([work]))
 
-    def _must(self, work: Work) -> None:
-        if not self._commit([work])[0]:
+
+def must(works: Sequence[Work], written: Sequence[bool]) -> None:
+    """Raise where the outcome of something that has happened was not written."""
+    for work, held in zip(works, written, strict=False):
+        if not held:
             raise StoreError(
                 "an outcome could not be written",
                 place=work.shown_as,
@@ -174,8 +178,8 @@ def undo(work: Work, made: Recorded, outcome: Outcome) -> None:
     if outcome.state == "unknown" or made.proposal is None:
         return
     candidate = made.proposal.candidate
-    work.move(f"p:{made.decision.profile_id}")
+    work.move(keys.person(made.decision.profile_id))
     if candidate.contact_point is not None:
-        work.move(f"c:{candidate.contact_point.ref}")
+        work.move(keys.point(candidate.contact_point.ref))
     if candidate.action.offer is not None:
         offers.release(work, candidate.brand, candidate.action.offer, made.decision.decision_id)

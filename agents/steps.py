@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from agents.dispatch import Dispatcher
+from agents.dispatch import Dispatcher, must
 from agents.minds.mind import Mind
 from agents.record import Recorded, record
 from agents.thinking import Decided, think
@@ -21,8 +21,8 @@ from agents.workspace import Workspace
 from domain.canonical import canonical
 from domain.decision import Decision, LineVerdict
 from domain.errors import InputError, StoreError
-from profiles import people
-from profiles.people import Arrival, People
+from profiles.arrivals import Arrival, Perceived
+from profiles.people import People
 from profiles.reading import Reading
 from store.database import Database
 from store.work import Work
@@ -57,7 +57,7 @@ class Batch(TypedDict, total=False):
 
     events: tuple[Mapping[str, Any], ...]
     arrivals: tuple[Arrival, ...]
-    readings: tuple[people.Reading, ...]
+    perceived: tuple[Perceived, ...]
     decided: tuple[Decided | None, ...]
     lines: tuple[Line, ...]
     round: int
@@ -87,13 +87,7 @@ class Deps:
         riding = list(self.pending)
         self.pending.clear()
         written = self.database.commit([*riding, *works])
-        for work, held in zip(riding, written, strict=False):
-            if not held:
-                raise StoreError(
-                    "an outcome could not be written",
-                    place=work.shown_as,
-                    remedy="run `safeconduct ledger verify`",
-                )
+        must(riding, written)
         return written[len(riding) :]
 
 
@@ -102,7 +96,7 @@ async def perceive(batch: Batch, deps: Deps) -> Batch:
     if "arrivals" not in batch:
         arrivals = tuple(arrival for raw in batch["events"] for arrival in _arrivals(raw, deps))
         batch = {"arrivals": arrivals}
-    return {"arrivals": batch["arrivals"], "readings": tuple(deps.people.read(batch["arrivals"]))}
+    return {"arrivals": batch["arrivals"], "perceived": tuple(deps.people.read(batch["arrivals"]))}
 
 
 def _arrivals(raw: Mapping[str, Any], deps: Deps) -> list[Arrival]:
@@ -120,9 +114,9 @@ async def decide(batch: Batch, deps: Deps) -> Batch:
     return {
         "decided": tuple(
             None
-            if reading.context is None
-            else think(reading.context, deps.workspace, deps.mind, fingerprint)
-            for reading in batch["readings"]
+            if perceived.context is None
+            else think(perceived.context, deps.workspace, deps.mind, fingerprint)
+            for perceived in batch["perceived"]
         )
     }
 
@@ -132,32 +126,32 @@ async def act(batch: Batch, deps: Deps) -> Batch:
     vault, workspace = deps.database.vault, deps.workspace
     lines = list(batch.get("lines", ()))
     again: list[Arrival] = []
-    recorded: list[tuple[people.Reading, Recorded]] = []
-    for reading, decided in zip(batch["readings"], batch["decided"], strict=True):
-        if reading.again:
-            again.append(reading.arrival)
+    recorded: list[tuple[Perceived, Recorded]] = []
+    for perceived, decided in zip(batch["perceived"], batch["decided"], strict=True):
+        if perceived.again:
+            again.append(perceived.arrival)
         elif decided is None:
-            lines.append(_undecided(reading, deps))
+            lines.append(_undecided(perceived, deps))
         else:
             made = record(
-                reading,
+                perceived,
                 decided,
                 workspace.guard,
                 vault,
                 version=workspace.version,
                 owner=deps.owner,
             )
-            recorded.append((reading, made))
+            recorded.append((perceived, made))
     written = deps.commit([made.work for _, made in recorded])
-    for (reading, made), held in zip(recorded, written, strict=True):
+    for (perceived, made), held in zip(recorded, written, strict=True):
         if held:
             lines.append(
-                Line(reading.arrival, made.decision.verdict, reading.event_id, made.decision)
+                Line(perceived.arrival, made.decision.verdict, perceived.event_id, made.decision)
             )
             await deps.dispatcher.carry_out(made, deps.pending)
         else:
-            _forget(reading, deps)
-            again.append(reading.arrival)
+            _forget(perceived, deps)
+            again.append(perceived.arrival)
     rounds = batch.get("round", 0) + 1
     if again and rounds > ROUNDS_MAX:
         raise StoreError(
@@ -171,17 +165,17 @@ async def act(batch: Batch, deps: Deps) -> Batch:
 STEPS = (perceive, decide, act)
 
 
-def _undecided(reading: people.Reading, deps: Deps) -> Line:
+def _undecided(perceived: Perceived, deps: Deps) -> Line:
     """A duplicate repeats the first decision; a dead letter is kept with its cause."""
-    if reading.duplicate_of is not None:
-        first = deps.history.get(reading.duplicate_of).decision(reading.event_id)
-        return Line(reading.arrival, "duplicate", reading.event_id, first)
-    assert reading.refused is not None
-    return Line(reading.arrival, "dead", reading.event_id, None, reading.refused)
+    if perceived.duplicate_of is not None:
+        first = deps.history.get(perceived.duplicate_of).decision(perceived.event_id)
+        return Line(perceived.arrival, "duplicate", perceived.event_id, first)
+    assert perceived.refused is not None
+    return Line(perceived.arrival, "dead", perceived.event_id, None, perceived.refused)
 
 
-def _forget(reading: people.Reading, deps: Deps) -> None:
+def _forget(perceived: Perceived, deps: Deps) -> None:
     """Drop keys made for people whose creation was lost: the kept ones may be others."""
-    for profile_id in reading.new_profiles:
+    for profile_id in perceived.new_profiles:
         deps.database.vault.forget(profile_id, "erasable")
         deps.database.vault.forget(profile_id, "evidence")

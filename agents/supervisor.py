@@ -18,7 +18,7 @@ from typing import Any
 
 from agents.steps import BATCH_MAX, ROUNDS_MAX, STEPS, Batch, Deps, Line
 from domain.errors import UsageError
-from profiles.people import Arrival
+from profiles.arrivals import Arrival
 
 Decide = Callable[[Sequence[Arrival]], Awaitable[tuple[Line, ...]]]
 

@@ -21,7 +21,7 @@ from agents import steps as agents_steps
 from agents.steps import BATCH_MAX
 from agents.supervisor import Decide, through_graph, through_steps
 from domain.event import Event, Identifier
-from profiles.people import Arrival
+from profiles.arrivals import Arrival
 from service.assemble import Assembly, assemble
 from service.settings import make_workspace
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, func, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, or_, select, update
 
 from store import tables as t
 from store.statements import Statement
@@ -180,7 +180,6 @@ SWITCHES = Statement(
 REVISIONS = Statement(
     select(t.revisions.c.key, t.revisions.c.revision).where(t.revisions.c.key.in_(_among("keys")))
 )
-FRAGMENTS_COUNT = Statement(select(func.count()).select_from(t.profiles))
 
 WRITE_FRAGMENT = Statement(
     update(t.profiles)

@@ -18,8 +18,8 @@ from agents.steps import BATCH_MAX, Line
 from agents.supervisor import Decide
 from domain.canonical import canonical
 from domain.event import Event, Identifier
+from profiles.arrivals import Arrival
 from profiles.consents import restricts
-from profiles.people import Arrival
 from service.assemble import Assembly
 from service.inputs import DeadRow
 from store import tables as t

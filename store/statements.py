@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Dialect, Insert, Select, Table, Update, insert
+from sqlalchemy import Dialect, Insert, Table, insert
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
@@ -97,7 +97,3 @@ def _padded(values: Sequence[Any]) -> Sequence[Any]:
         return [None]  # matches nothing: `x IN (NULL)` is never true
     size = 1 << (len(values) - 1).bit_length()
     return [*values, *[values[-1]] * (size - len(values))]
-
-
-Query = Select[Any]
-Change = Update | Insert

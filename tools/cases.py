@@ -7,6 +7,7 @@ from typing import Literal
 from sqlalchemy import bindparam, select, update
 
 from domain.canonical import canonical
+from store import keys
 from store import tables as t
 from store.database import Database
 from store.instants import micros
@@ -52,7 +53,7 @@ class CaseTool:
         )
         found = self._database.rows(_OPEN, person=intent.profile_id, why=reason)
         at = micros(intent.at)
-        work.move(f"p:{intent.profile_id}")
+        work.move(keys.person(intent.profile_id))
         for case_id, kind in found:
             work.change(
                 _UPDATE,
