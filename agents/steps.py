@@ -84,6 +84,7 @@ class Deps:
 
     def commit(self, works: Sequence[Work]) -> list[bool]:
         """Commit works, and before them the outcomes that were waiting for a ride."""
+        self.toolbox.settle()
         riding = list(self.pending)
         self.pending.clear()
         written = self.database.commit([*riding, *works])

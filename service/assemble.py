@@ -172,7 +172,8 @@ def make_toolbox(workspace: Workspace, database: Database, outbox: Path) -> Tool
             "offer": OfferTool(),
             "case": CaseTool(database, "case"),
             "handoff": CaseTool(database, "handoff"),
-        }
+        },
+        settle=local.settle,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -261,7 +261,7 @@ class _Transaction:
 
     def finish(self) -> None:
         """Write the rows gathered, and where keys, heads and root have got to."""
-        self._flush()
+        self._flush(list(self._rows))
         moved = [
             [key, revision]
             for key, revision in self._revisions.items()
@@ -272,14 +272,15 @@ class _Transaction:
         if self._heads != self._kept_heads:
             self._move_heads()
 
-    def _flush(self) -> None:
-        for name, rows in self._rows.items():
-            self._driver.execute_many(_INSERTIONS[name].on("sqlite"), rows)
-        self._rows.clear()
+    def _flush(self, tables: Iterable[str]) -> None:
+        for name in tables:
+            rows = self._rows.pop(name, None)
+            if rows:
+                self._driver.execute_many(_INSERTIONS[name].on("sqlite"), rows)
 
     def _change(self, work: Work) -> bool:
-        if work.changes:
-            self._flush()  # what earlier works inserted is there to be changed
+        if self._rows:  # what earlier works inserted is there to be changed
+            self._flush({name for change in work.changes for name in change.statement.tables})
         if any(change.expect is not None for change in work.changes):
             return self._change_guarded(work)
         return self._run_changes(work)

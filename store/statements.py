@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Dialect, Insert, Table, insert
+from sqlalchemy import BindParameter, Dialect, Insert, Table, bindparam, insert
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 DialectName = Literal["sqlite"]
 
@@ -24,12 +25,16 @@ class Statement:
     """One SQL statement with named parameters, some of which may be lists (for `IN`).
 
     List parameters are padded to a power of two with their last value, so that few texts are
-    ever compiled and the driver's own statement cache keeps hitting.
+    ever compiled and the driver's own statement cache keeps hitting. `tables` names every table
+    that it reads or writes.
     """
 
     def __init__(self, clause: ClauseElement) -> None:
-        self._clause = clause
+        self._clause: Any = replacement_traverse(clause, {}, _written_out)
         self._texts: dict[tuple[Any, ...], _Compiled] = {}
+        self.tables = frozenset(
+            str(element.name) for element in iterate(clause) if isinstance(element, Table)
+        )
 
     def on(self, dialect: DialectName, parameters: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
         """The text and positional values for these parameters."""
@@ -90,6 +95,19 @@ class Insertion:
         others = [name for name in self.columns if name not in self._keys]
         settings = ", ".join(f"{name} = excluded.{name}" for name in others)
         return f" ON CONFLICT ({', '.join(self._keys)}) DO UPDATE SET {settings}"
+
+
+def _written_out(element: Any, **_: Any) -> Any:
+    """A constant as part of the text: a partial index serves `state = 'open'`, not `state = ?`."""
+    if isinstance(element, BindParameter) and not element.required:
+        return bindparam(
+            None,
+            element.value,
+            element.type,
+            expanding=element.expanding,
+            literal_execute=True,
+        )
+    return None
 
 
 def _padded(values: Sequence[Any]) -> Sequence[Any]:

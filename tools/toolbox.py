@@ -7,7 +7,7 @@ lies in the store, the writes that make it so; effect and outcome are then one c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -60,10 +60,15 @@ class Tool(Protocol):
 
 
 class Toolbox:
-    """The closed set of tools."""
+    """The closed set of tools.
 
-    def __init__(self, tools: Mapping[str, Tool]) -> None:
+    `settle` makes durable whatever the tools reported sent, outside the store. It is called before
+    an outcome is recorded, so that nothing is recorded as sent that a power cut then takes back.
+    """
+
+    def __init__(self, tools: Mapping[str, Tool], settle: Callable[[], None] | None = None) -> None:
         self._tools = dict(tools)
+        self.settle = settle or _nothing
 
     async def execute(self, intent: Intent, work: Work) -> Outcome:
         """Carry out one step. A tool that raises leaves the step `unknown`, never repeated."""
@@ -90,3 +95,7 @@ class Toolbox:
                 if done is not None:
                     return done
                 return Outcome("cancelled", "interrupted before it was sent", "permit_expired")
+
+
+def _nothing() -> None:
+    """There is nothing outside the store to make durable."""

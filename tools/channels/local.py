@@ -10,7 +10,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from domain.errors import DeliveryError
+from domain.errors import DeliveryError, DeliveryUnknown
 from tools.channels.channel import NAME, Message, Receipt, check
 from tools.channels.mail import compose
 from tools.toolbox import Recovery
@@ -23,19 +23,21 @@ class LocalOutbox:
     """Serves any channel: e-mail as `.eml`, everything else as `.json`.
 
     A message lies at `folder/<channel>/<day in UTC>/<key>.<suffix>`. It is written beside its place
-    and linked to it: a name is taken once, so that a key is delivered once, whoever tries.
+    and linked to it: a name is taken once, so that a key is delivered once, whoever tries. Its
+    content is durable before it has a name, its name by `settle`.
 
     Args:
         folder: made when the first message is sent.
     """
 
-    __slots__ = ("_folder",)
+    __slots__ = ("_folder", "_unsettled")
 
     name = "local"
     recovery: Recovery = "lookup"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._unsettled: set[Path] = set()
 
     async def send(self, message: Message) -> Receipt:
         """Write it down durably; `sent` too where this key was already there."""
@@ -44,7 +46,24 @@ class LocalOutbox:
         except DeliveryError as error:
             return Receipt("failed", str(error))
         place = self._folder / message.channel / _day(message.sent_at)
-        return _deliver(place, message.key, content, suffix)
+        receipt = _deliver(place, message.key, content, suffix)
+        if receipt.state == "sent":
+            self._unsettled.add(place)
+        return receipt
+
+    def settle(self) -> None:
+        """Make the names of what was sent durable, once for many messages."""
+        while self._unsettled:
+            place = next(iter(self._unsettled))
+            try:
+                _sync(place)
+            except OSError as error:
+                raise DeliveryUnknown(
+                    f"what was sent may not last: {error.strerror}",
+                    place=str(place),
+                    remedy="its outcome is not recorded: mend the disk, and run again",
+                ) from error
+            self._unsettled.discard(place)
 
     async def lookup(self, key: str, sent_at: datetime) -> Receipt | None:
         """Whether the file is there. A half-written one is removed, and can then never be sent."""
@@ -102,10 +121,6 @@ def _deliver(place: Path, key: str, content: bytes, suffix: str) -> Receipt:
     finally:
         with suppress(OSError):
             os.unlink(part)  # noqa: PTH108 - as `os.link` above it
-    try:
-        _sync(place)
-    except OSError as error:
-        return Receipt("unknown", f"written, but perhaps not for good: {error.strerror}")
     return Receipt("sent", detail)
 
 
