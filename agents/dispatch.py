@@ -7,6 +7,7 @@ waits for its grant) is committed at once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import bindparam, update
@@ -23,6 +24,9 @@ from store.vault import Vault
 from store.work import Work
 from tools import offers
 from tools.toolbox import Intent, Outcome, Toolbox
+from traces.spans import Trail
+
+LOG = logging.getLogger("safeconduct.agents")
 
 SETTLE = Statement(
     update(t.outbox)
@@ -51,12 +55,16 @@ class Dispatcher:
         self._commit = commit
         self._vault = vault
 
-    async def carry_out(self, made: Recorded, pending: list[Work]) -> None:
+    async def carry_out(self, made: Recorded, pending: list[Work], trail: Trail) -> None:
         """Take every step in its declared order; a step that fails ends the rest."""
         for position, intent in enumerate(made.intents):
             rest = made.intents[position + 1 :]
             work = Work(shown_as=f"outbox {intent.outbox_id}")
-            outcome = await self._toolbox.execute(intent, work)
+            with trail.call(intent.tool, intent.outbox_id) as call:
+                outcome = await self._toolbox.execute(intent, work)
+                call.came_to(outcome.state, outcome.code)
+                if outcome.state != "sent":
+                    tell(intent, outcome)
             if outcome.state != "sent":
                 self._give_up(work, made, intent, outcome, rest)
                 return
@@ -99,6 +107,7 @@ class Dispatcher:
         """Something moved between two steps: take nothing, tell nothing, and ask again."""
         work = Work(shown_as=f"outbox {done.outbox_id}")
         outcome = Outcome("cancelled", "the customer's state changed in between", "permit_expired")
+        tell(done, outcome)
         settle(work, done, outcome)
         cancel(work, rest, "permit_expired", outcome.detail)
         undo(work, made, outcome)
@@ -128,6 +137,16 @@ def must(works: Sequence[Work], written: Sequence[bool]) -> None:
                 place=work.shown_as,
                 remedy="run `safeconduct ledger verify`",
             )
+
+
+def tell(intent: Intent, outcome: Outcome) -> None:
+    """Log what became of a step that did not just come about.
+
+    Its detail stays out of the log, for it may quote what a channel said.
+    """
+    level = logging.WARNING if outcome.state in ("failed", "unknown") else logging.INFO
+    fields = {"tool": intent.tool, "outbox_id": intent.outbox_id, "code": outcome.code}
+    LOG.log(level, f"a step is {outcome.state}", extra={"fields": fields})
 
 
 def settle(work: Work, intent: Intent, outcome: Outcome, *, was: str = "sending") -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
 
-from agents.dispatch import SETTLE_CONTACT, must, settle
+from agents.dispatch import SETTLE_CONTACT, must, settle, tell
 from agents.record import RELEASE_CONTACT, Record, contact_id, read_record
 from agents.steps import Deps
 from agents.timers import ask_again
@@ -23,6 +23,8 @@ from store.work import Work
 from tools import offers
 from tools.toolbox import Intent, Outcome
 from traces.history import History
+from traces.logs import Correlation
+from traces.spans import Trail
 
 _KINDS: dict[str, PassKind] = {
     "release": "release",
@@ -169,6 +171,8 @@ async def recover(deps: Deps) -> int:
         for (intent, state), outcome in zip(steps, outcomes, strict=True):
             settle(work, intent, outcome, was=state)
             count += 1
+            with Trail(Correlation(decision_id)):
+                tell(intent, outcome)
         _settle_decision(deps, work, decision_id, steps[-1][0], outcomes)
         must([work], deps.commit([work]))
     return count

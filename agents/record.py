@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, update
 
 from agents.thinking import Decided, Thought
 from agents.timers import TimerKind, ask_again
+from domain.approval import approval_id
 from domain.canonical import canonical
 from domain.context import Context
 from domain.decision import Decision
@@ -381,7 +382,7 @@ def _request(
     asking: Finding = next(f for f in objections(hold) if f.held_for == "approval")
     work.insert(
         t.approvals,
-        approval_id=f"a-{decision.decision_id.removeprefix('d-')}",
+        approval_id=approval_id(decision.decision_id),
         decision_id=decision.decision_id,
         profile_id=context.profile_id,
         proposal_hash=proposal.hash,

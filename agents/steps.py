@@ -9,9 +9,12 @@ The graph in `supervisor.py` and the plain runner call this same tuple, `STEPS`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from functools import wraps
+from time import time_ns
+from typing import Any, Protocol, TypedDict
 
 from agents.dispatch import Dispatcher, must
 from agents.minds.mind import Mind
@@ -28,6 +31,10 @@ from store.database import Database
 from store.work import Work
 from tools.toolbox import Toolbox
 from traces.history import History
+from traces.logs import Correlation
+from traces.spans import IDLE, Spans, Trail, Watch
+
+LOG = logging.getLogger("safeconduct.agents")
 
 BATCH_MAX = 8
 ROUNDS_MAX = 8
@@ -52,7 +59,8 @@ class Batch(TypedDict, total=False):
 
     `arrivals` are what is still to be decided, 1 to 8 of different people; a commit that was
     lost puts its arrivals back. `lines` gathers what is done. `events` are raw events in canonical
-    form, for callers that have nothing else (LangGraph's own tooling).
+    form, for callers that have nothing else (LangGraph's own tooling). `watch` is there where
+    spans are on.
     """
 
     events: tuple[Mapping[str, Any], ...]
@@ -61,6 +69,7 @@ class Batch(TypedDict, total=False):
     decided: tuple[Decided | None, ...]
     lines: tuple[Line, ...]
     round: int
+    watch: Watch
 
 
 @dataclass(slots=True)
@@ -75,6 +84,7 @@ class Deps:
     owner: str
     reading: Reading
     pending: list[Work] = field(default_factory=list)
+    spans: Spans = field(default_factory=Spans)
     history: History = field(init=False)
     dispatcher: Dispatcher = field(init=False)
 
@@ -112,19 +122,22 @@ def _arrivals(raw: Mapping[str, Any], deps: Deps) -> list[Arrival]:
 async def decide(batch: Batch, deps: Deps) -> Batch:
     """Think about each context; duplicates and dead letters need no thought."""
     fingerprint = deps.database.vault.fingerprint_bytes
-    return {
-        "decided": tuple(
+    watch = batch.get("watch", IDLE)
+    decided: list[Decided | None] = []
+    for perceived in batch["perceived"]:
+        decided.append(
             None
             if perceived.context is None
             else think(perceived.context, deps.workspace, deps.mind, fingerprint)
-            for perceived in batch["perceived"]
         )
-    }
+        watch.lap(id(perceived))
+    return {"decided": tuple(decided)}
 
 
 async def act(batch: Batch, deps: Deps) -> Batch:
     """Commit every decision that still holds, then carry out what was permitted."""
     vault, workspace = deps.database.vault, deps.workspace
+    watch = batch.get("watch", IDLE)
     lines = list(batch.get("lines", ()))
     again: list[Arrival] = []
     recorded: list[tuple[Perceived, Recorded]] = []
@@ -143,14 +156,17 @@ async def act(batch: Batch, deps: Deps) -> Batch:
                 owner=deps.owner,
             )
             recorded.append((perceived, made))
+    watch.begin()
     written = deps.commit([made.work for _, made in recorded])
+    watch.lap("commit")
     for (perceived, made), held in zip(recorded, written, strict=True):
         if held:
             lines.append(
                 Line(perceived.arrival, made.decision.verdict, perceived.event_id, made.decision)
             )
-            await deps.dispatcher.carry_out(made, deps.pending)
+            await _carry_out(perceived, made, deps, watch)
         else:
+            _overtaken(made)
             _forget(perceived, deps)
             again.append(perceived.arrival)
     rounds = batch.get("round", 0) + 1
@@ -163,7 +179,53 @@ async def act(batch: Batch, deps: Deps) -> Batch:
     return {"arrivals": tuple(again), "lines": tuple(lines), "round": rounds}
 
 
-STEPS = (perceive, decide, act)
+class Step(Protocol):
+    """One step over a micro-batch: what it returns is merged into the batch."""
+
+    __name__: str
+
+    def __call__(self, batch: Batch, deps: Deps) -> Awaitable[Batch]:
+        """Take the step."""
+        ...
+
+
+def watched(step: Step) -> Step:
+    """The same step; where spans are on it is timed, and one that raises leaves a span."""
+
+    @wraps(step)
+    async def run(batch: Batch, deps: Deps) -> Batch:
+        if not deps.spans.on:
+            return await step(batch, deps)
+        watch = batch.get("watch") or Watch()
+        watch.round = batch.get("round", 0) + 1
+        began = watch.begin()
+        try:
+            done = await step({**batch, "watch": watch}, deps)
+        except BaseException as error:
+            deps.spans.failed(step.__name__, watch, began, error)
+            raise
+        watch.laps[step.__name__] = (began, time_ns())
+        return {**done, "watch": watch}
+
+    return run
+
+
+STEPS = tuple(watched(step) for step in (perceive, decide, act))
+
+
+async def _carry_out(perceived: Perceived, made: Recorded, deps: Deps, watch: Watch) -> None:
+    decision = made.decision
+    assert perceived.context is not None
+    with deps.spans.decision(decision, perceived.context, watch, id(perceived)) as trail:
+        if LOG.isEnabledFor(logging.INFO):
+            names = ("verdict", "action", "journey", "channel", "held_for", "code", "rule", "asked")
+            LOG.info("decided", extra={"fields": {name: getattr(decision, name) for name in names}})
+        await deps.dispatcher.carry_out(made, deps.pending, trail)
+
+
+def _overtaken(made: Recorded) -> None:
+    with Trail(Correlation(made.decision.decision_id)):
+        LOG.info("overtaken: read and decided again")
 
 
 def _undecided(perceived: Perceived, deps: Deps) -> Line:

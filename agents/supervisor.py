@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from agents.steps import BATCH_MAX, ROUNDS_MAX, STEPS, Batch, Deps, Line, act, decide, perceive
+from agents.steps import BATCH_MAX, ROUNDS_MAX, STEPS, Batch, Deps, Line, Step
 from domain.errors import UsageError
 from profiles.arrivals import Arrival
 
@@ -28,10 +28,11 @@ def build_graph(deps: Deps) -> Any:
     """The compiled graph. Its input is `{"arrivals": (...)}`, its output has `lines`."""
     from langgraph.graph import END, START, StateGraph  # 1.3 s to import
 
+    perceive, decide, act = STEPS
     graph: Any = StateGraph(Batch)
     graph.add_node("perceive", partial(perceive, deps=deps))
     graph.add_node("decide", partial(decide, deps=deps))
-    graph.add_node("act", partial(_act_or_again, deps=deps), destinations=("perceive", END))
+    graph.add_node("act", partial(_again, act, deps=deps), destinations=("perceive", END))
     graph.add_edge(START, "perceive")
     graph.add_edge("perceive", "decide")
     graph.add_edge("decide", "act")
@@ -75,9 +76,9 @@ def _begin(arrivals: Sequence[Arrival]) -> Batch:
     return {"arrivals": tuple(arrivals), "lines": (), "round": 0}
 
 
-async def _act_or_again(batch: Batch, deps: Deps) -> Any:
-    """The last step; LangGraph ends after it unless it is told to go on."""
-    done = await act(batch, deps)
+async def _again(step: Step, batch: Batch, deps: Deps) -> Any:
+    """Take the last step; LangGraph ends after it unless it is told to go on."""
+    done = await step(batch, deps)
     if not done["arrivals"]:
         return done
     from langgraph.types import Command

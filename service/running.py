@@ -6,6 +6,7 @@ its own instant, through the same steps.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -26,6 +27,8 @@ from store import tables as t
 from store.instants import micros
 from store.statements import Statement
 from store.work import Work
+
+LOG = logging.getLogger("safeconduct.service")
 
 Emit = Callable[[Line | DeadRow], None]
 
@@ -160,6 +163,7 @@ class Run:
             sealed=vault.seal_letter(raw),
         )
         self._deps.commit([work])
+        LOG.warning("a dead letter", extra={"fields": {"dead_id": dead_id, "reason": reason}})
 
 
 def _envelope(event: Event) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 from domain.errors import StoreError, StoreLocked
 
+LOG = logging.getLogger("safeconduct.store")
 BUSY_SECONDS = 5
 WAL_BYTES_BEFORE_CHECKPOINT = 8 * 1024 * 1024
 WAL_BYTES_MAX = 64 * 1024 * 1024
@@ -91,6 +93,7 @@ class Checkpointer:
             self._moved = False
             return
         if size >= WAL_BYTES_MAX:
+            LOG.warning("a commit waits for the log to be moved", extra={"fields": {"bytes": size}})
             self._idle.wait(BUSY_SECONDS)
         if not self._idle.is_set():
             return

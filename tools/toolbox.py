@@ -7,6 +7,7 @@ lies in the store, the writes that make it so; effect and outcome are then one c
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,8 @@ from typing import Any, Literal, Protocol
 
 from domain.verdict import Code
 from store.work import Work
+
+LOG = logging.getLogger("safeconduct.tools")
 
 Recovery = Literal["native_key", "lookup", "none", "store"]
 """What can be learnt about a step that was interrupted: `store` effects are there or not."""
@@ -78,7 +81,9 @@ class Toolbox:
         try:
             return await tool.execute(intent, work)
         except Exception as error:  # noqa: BLE001 - nobody can say whether the effect took place
-            return Outcome("unknown", f"the tool failed: {type(error).__name__}")
+            kind = type(error).__name__
+            LOG.warning("a tool raised", extra={"fields": {"tool": intent.tool, "error": kind}})
+            return Outcome("unknown", f"the tool failed: {kind}")
 
     async def reconcile(self, intent: Intent) -> Outcome:
         """What became of a step that was `sending` when its process ended."""
