@@ -57,6 +57,7 @@ class Draft:
 
     `members` are the person's fragments, the root's first. `keys` are contention keys that the
     event moves beside the person's. `domains` are fingerprints of the domains of `points`.
+    `entering` is the instance that the event names of each journey it concerns.
     """
 
     perceived: Perceived
@@ -70,4 +71,5 @@ class Draft:
     block_lines: list[Suppression] = field(default_factory=list)
     points: tuple[ContactPoint, ...] = ()
     domains: tuple[str, ...] = ()
+    entering: dict[str, str] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)

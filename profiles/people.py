@@ -239,6 +239,7 @@ class People:
         for draft, person in zip(drafts, folds, strict=True):
             self._take_points(draft, person, holders)
             self._notes.take(draft, snapshot)
+            draft.entering = self._enrolment.instances(draft.perceived.arrival.event)
         pool = Pool(snapshot, self._terms, drafts)
         for draft, person in zip(drafts, folds, strict=True):
             draft.perceived.context = self._context(draft, person, pool)
@@ -314,7 +315,7 @@ class People:
             contacts=contacts,
             contacts_truncated=truncated,
             instances=pool.instances(ids),
-            entering=self._enrolment.instances(event),
+            entering=draft.entering,
             arms=arms,
             offers=pool.offers(ids, brand, arrival.asked.reserved_offer) if triggered else {},
             approvals=pool.approvals(ids, arrival.now),

@@ -138,7 +138,11 @@ INSTANCES = Statement(
         t.instances.c.ends_at,
         t.instances.c.journey_version,
     )
-    .where(t.instances.c.profile_id.in_(_among("people")))
+    .where(
+        t.instances.c.profile_id.in_(_among("people")),
+        # What is over matters only to an event that names it again.
+        or_(t.instances.c.state == "active", t.instances.c.key.in_(_among("named"))),
+    )
     .order_by(t.instances.c.journey, t.instances.c.key)
 )
 ASSIGNMENTS = Statement(
