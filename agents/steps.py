@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from sqlalchemy import bindparam, select
+
 from agents.dispatch import Dispatcher
 from agents.minds.mind import Mind
 from agents.record import Recorded, record
@@ -24,13 +26,21 @@ from domain.errors import InputError, StoreError
 from profiles import people
 from profiles.people import Arrival, People
 from profiles.reading import Reading
+from store import tables as t
 from store.database import Database
+from store.statements import Statement
 from store.work import Work
 from tools.toolbox import Toolbox
 from traces.history import History
 
 BATCH_MAX = 8
 ROUNDS_MAX = 8
+
+_WAITING = Statement(
+    select(t.timers.c.timer_id).where(
+        t.timers.c.decision_id == bindparam("parent"), t.timers.c.state == "pending"
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +167,8 @@ async def act(batch: Batch, deps: Deps) -> Batch:
             await deps.dispatcher.carry_out(made, deps.pending)
         else:
             _forget(reading, deps)
-            again.append(reading.arrival)
+            if _is_still_asked(reading.arrival, deps):
+                again.append(reading.arrival)
     rounds = batch.get("round", 0) + 1
     if again and rounds > ROUNDS_MAX:
         raise StoreError(
@@ -178,6 +189,12 @@ def _undecided(reading: people.Reading, deps: Deps) -> Line:
         return Line(reading.arrival, "duplicate", reading.event_id, first)
     assert reading.refused is not None
     return Line(reading.arrival, "dead", reading.event_id, None, reading.refused)
+
+
+def _is_still_asked(arrival: Arrival, deps: Deps) -> bool:
+    """Whether a lost decision is ours to make again: a later pass is whoever's claims its timer."""
+    parent = arrival.asked.parent_id
+    return parent is None or bool(deps.database.rows(_WAITING, parent=parent))
 
 
 def _forget(reading: people.Reading, deps: Deps) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,7 +121,7 @@ def _assembly(place: Place, workspace: Workspace, database: Database) -> Assembl
         workspace=workspace,
         mind=FormulaMind(),
         toolbox=make_toolbox(workspace, database, place.outbox),
-        owner=f"{socket.gethostname()}:{os.getpid()}",
+        owner=database.owner,
         reading=reading,
     )
     return Assembly(place, workspace, database, reading, deps)

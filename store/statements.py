@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from sqlalchemy import Dialect, Insert, Select, Table, Update, insert
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.sql.util import find_tables
 
-DialectName = Literal["sqlite"]
+DialectName = Literal["sqlite", "postgresql"]
 
-_DIALECTS: dict[DialectName, Dialect] = {"sqlite": sqlite.dialect(paramstyle="qmark")}
+
+@cache
+def _dialect(name: DialectName) -> Dialect:
+    # Imported where asked for: either is a good part of what `--help` may take.
+    if name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.dialect(paramstyle="qmark")
+    from sqlalchemy.dialects.postgresql import psycopg
+
+    return psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
 
 
 class Statement:
@@ -30,6 +41,14 @@ class Statement:
     def __init__(self, clause: ClauseElement) -> None:
         self._clause = clause
         self._texts: dict[tuple[Any, ...], _Compiled] = {}
+
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        """The names of all tables that it reads or changes."""
+        found = find_tables(
+            self._clause, check_columns=True, include_crud=True, include_selects=True
+        )
+        return frozenset(table.name for table in found if isinstance(table, Table))
 
     def on(self, dialect: DialectName, parameters: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
         """The text and positional values for these parameters."""
@@ -45,7 +64,7 @@ class Statement:
         return compiled.text, [values[name] for name in compiled.order]
 
     def _compile(self, dialect: DialectName, lists: Mapping[str, Sequence[Any]]) -> _Compiled:
-        compiled = self._clause.compile(dialect=_DIALECTS[dialect])
+        compiled = self._clause.compile(dialect=_dialect(dialect))
         assert isinstance(compiled, SQLCompiler)
         named = {name: lists.get(name) for name in compiled.binds if compiled.binds[name].required}
         state = compiled.construct_expanded_state({**named, **lists})
@@ -79,7 +98,7 @@ class Insertion:
         text = self._texts.get(dialect)
         if text is None:
             compiled = self._clause.compile(
-                dialect=_DIALECTS[dialect], column_keys=list(self.columns)
+                dialect=_dialect(dialect), column_keys=list(self.columns)
             )
             text = self._texts[dialect] = str(compiled) + self._replacement()
         return text
