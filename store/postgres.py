@@ -39,6 +39,13 @@ SHARDS = 16
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 30
 IDLE_SECONDS = 60
+# A writer that hangs within a commit, or whose machine has gone, must not keep what it has claimed.
+_WRITER_SETTINGS = (
+    f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'",
+    "SET tcp_keepalives_idle = 30",
+    "SET tcp_keepalives_interval = 10",
+    "SET tcp_keepalives_count = 3",
+)
 _STATEMENTS_CACHED = 1000
 _STREAMED_ROWS = 500
 
@@ -275,8 +282,8 @@ def _settle(connection: psycopg.Connection[Any], place: str, *, writable: bool) 
     if not writable:
         connection.execute("SET default_transaction_read_only = on")
         return str(schema)
-    # A writer that hangs within a commit must not keep what it has claimed.
-    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+    for setting in _WRITER_SETTINGS:
+        connection.execute(setting)
     if connection.execute("SHOW synchronous_commit").fetchone() == ("off",):
         connection.execute("SET synchronous_commit = on")
     return str(schema)

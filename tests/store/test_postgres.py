@@ -336,6 +336,29 @@ def test_a_meddled_shard_is_found(
     assert cause in str(finding(shards))
 
 
+@pytest.mark.parametrize(
+    ("statement", "cause"),
+    [
+        ("UPDATE outcomes SET detail = 'x' WHERE outcome_id = 'o-4'", "is not as it was written"),
+        ("UPDATE outcomes SET at = at + 1 WHERE outcome_id = 'o-4'", "is not as it was written"),
+        ("DELETE FROM outcomes WHERE outcome_id = 'o-4'", "is missing before this one"),
+        ("DELETE FROM outcomes WHERE outcome_id = 'o-7'", "entries, 3 were written"),
+        ("UPDATE chains SET length = length + 1 WHERE profile_id = 'p-1'", "3 entries, 4 were"),
+        (
+            "WITH gone AS (DELETE FROM outcomes WHERE profile_id = 'p-2')"
+            " DELETE FROM chains WHERE profile_id = 'p-2'",
+            "a person's whole chain",
+        ),
+    ],
+)
+def test_a_meddled_record_is_found(
+    schema: Schema, shards: Database, statement: str, cause: str
+) -> None:
+    """An edit, a deletion, a cut-off end or a missing person is found as on SQLite."""
+    schema.raw.execute(statement)
+    assert cause in str(finding(shards))
+
+
 def test_a_shard_put_back_to_an_older_state_is_found(schema: Schema, shards: Database) -> None:
     """A share that was true once, seal and all, does not fit the newer chains."""
     old = schema.raw.execute("SELECT * FROM ledger_roots WHERE shard = '1'").fetchone()
@@ -448,6 +471,40 @@ def test_a_server_that_has_gone_is_an_error_to_act_on(schema: Schema) -> None:
         assert "run again" in str(told.value.remedy)
         with pytest.raises(StoreError, match="the store cannot be read"), database.read():
             pass
+
+
+def test_a_connection_that_is_lost_within_a_stream_is_told(schema: Schema) -> None:
+    """Rows that no longer come are an error to act on, however many have come already."""
+    with closing(open_database(schema.url)) as database:
+        database.commit([counter(f"k{number:04d}") for number in range(1200)])
+        backend = database._driver.connection.info.backend_pid
+        with database.read() as snapshot:
+            rows = snapshot.stream(COUNTERS)
+            assert next(rows) == ("k0000", 1)
+            schema.raw.execute("SELECT pg_terminate_backend(%s)", [backend])
+            with pytest.raises(StoreError, match="the store cannot be read"):
+                list(rows)
+
+
+def test_a_stream_that_is_not_read_to_its_end_is_given_up(schema: Schema) -> None:
+    """Two streams at once keep apart, and leave the connection as it was."""
+    with closing(open_database(schema.url)) as database:
+        database.commit([counter(f"k{number:04d}", number) for number in range(1200)])
+        with database.read() as snapshot:
+            one, two = snapshot.stream(COUNTERS), snapshot.stream(COUNTERS)
+            assert [next(one), next(two), next(one)][1:] == [("k0000", 0), ("k0001", 1)]
+        assert database.commit([counter("z")]) == [True]
+
+
+def test_without_its_driver_a_server_is_refused_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The driver is an extra: where it is not installed, the message says how to install it."""
+    monkeypatch.delitem(sys.modules, "store.postgres", raising=False)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match="which is not installed") as told:
+        open_database("postgresql://nowhere/shop")
+    assert "safeconduct[postgres]" in str(told.value.remedy)
 
 
 def test_a_server_of_our_own_holds_a_store() -> None:
