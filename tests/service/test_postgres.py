@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import random
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +25,7 @@ from tools.toolbox import Intent, Outcome
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "service" / "samples" / "events.jsonl"
 WORKERS = 3
+ROUNDS = 100 if os.environ.get("SAFECONDUCT_SOAK") == "1" else 2
 
 
 def lines(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[dict[str, Any]]:
@@ -35,6 +39,13 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[di
 async def decided(shop: Shop, arrivals: Sequence[Arrival]) -> tuple[Line, ...]:
     """What a shop makes of arrivals that it has read before."""
     return await shop._decide(arrivals)
+
+
+def worker(workspace: Path, events: Path, schema: Schema) -> subprocess.Popen[bytes]:
+    """A process that runs the events of a file into the store."""
+    command = [sys.executable, "-u", "-m", "service.cli", "run", str(events), "--json"]
+    command += ["--workspace", str(workspace), "--store", schema.url]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def test_the_samples_go_the_same_way_on_postgresql(
@@ -75,22 +86,43 @@ def test_many_workers_on_the_same_events_decide_each_once(tmp_path: Path, schema
     events.write_text("".join(json.dumps(said) + "\n" for said in rows))
     with open_shop(tmp_path / "w", store=schema.url):
         pass
-    command = [sys.executable, "-m", "service.cli", "run", str(events), "--json"]
-    command += ["--workspace", str(tmp_path / "w"), "--store", schema.url]
-    workers = [
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(WORKERS)
-    ]
+    workers = [worker(tmp_path / "w", events, schema) for _ in range(WORKERS)]
     told: list[dict[str, Any]] = []
-    for worker in workers:
-        out, err = worker.communicate(timeout=100)
-        assert worker.returncode == 0, err.decode()
+    for process in workers:
+        out, err = process.communicate(timeout=100)
+        assert process.returncode == 0, err.decode()
         told += [json.loads(line) for line in out.splitlines()]
     firsts = [t for t in told if t["pass"] == "event" and t["verdict"] != "duplicate"]
     assert len(firsts) == len(rows)
     with open_shop(tmp_path / "w", store=schema.url) as shop:
         check(shop, rows)
         assert all(line["verdict"] == "duplicate" for line in shop.run(*rows))
+
+
+@pytest.mark.soakable
+def test_a_worker_that_is_killed_beside_another_loses_and_doubles_nothing(
+    tmp_path: Path, schema: Schema
+) -> None:
+    """One of two is killed at any instant; the other goes on, and a third settles what is left."""
+    rows, chance = story(12), random.Random(20261005)
+    events = tmp_path / "events.jsonl"
+    events.write_text("".join(json.dumps(said) + "\n" for said in rows))
+    for number in range(ROUNDS):
+        schema.empty()
+        folder = tmp_path / f"w{number}"
+        with open_shop(folder, store=schema.url):
+            pass
+        one, two = (worker(folder, events, schema) for _ in range(2))
+        assert one.stdout is not None
+        for _ in range(chance.randrange(1, len(rows))):
+            one.stdout.readline()
+        one.send_signal(signal.SIGKILL)
+        one.communicate()
+        _, err = two.communicate(timeout=100)
+        assert two.returncode == 0, err.decode()
+        with open_shop(folder, store=schema.url) as shop:
+            shop.run(*rows)
+            check(shop, rows)
 
 
 def test_what_a_live_worker_is_about_is_left_to_it(tmp_path: Path, schema: Schema) -> None:
