@@ -181,7 +181,7 @@ class Database:
         raise StoreError(
             f"a commit was overtaken {ROUNDS_MAX} times in a row",
             place=works[0].shown_as or self.place,
-            remedy="nothing of it was written: somebody writes past the program; end that",
+            remedy="nothing of it was written: others change the same rows all the time; run again",
         )
 
     def meta(self, key: str) -> str | None:
