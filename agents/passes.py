@@ -65,13 +65,15 @@ _ORPHANS = Statement(
         t.outbox.c.created_at,
         t.outbox.c.state,
         t.data_keys.c.wrapped,
+        t.outbox.c.owner,
     )
     .join(
         t.data_keys,
         (t.data_keys.c.profile_id == t.outbox.c.profile_id)
         & (t.data_keys.c.retention == "erasable"),
     )
-    .where(t.outbox.c.state.in_(("intended", "sending")))
+    # In the words of the partial index of what is open, which serves no others.
+    .where(t.outbox.c.state.in_(("intended", "sending", "unknown")), t.outbox.c.state != "unknown")
     .order_by(t.outbox.c.decision_id, t.outbox.c.step)
 )
 DROP_TIMER = Statement(
@@ -145,11 +147,16 @@ async def recover(deps: Deps) -> int:
     """Settle what a process that died left in the outbox; the number of steps settled.
 
     What had not begun is cancelled for a new pass; what had is looked up where its channel can
-    be asked, and `unknown` where it cannot. Nothing is ever sent on an old permit.
+    be asked, and `unknown` where it cannot. Nothing is ever sent on an old permit, and what
+    another process that is alive is about is left to it.
     """
     orphans: dict[str, list[tuple[Intent, str]]] = {}
     vault = deps.database.vault
-    for row in deps.database.rows(_ORPHANS):
+    rows = deps.database.rows(_ORPHANS)
+    dead = {owner for owner in {row[11] for row in rows} if deps.database.is_alone(owner)}
+    for row in rows:
+        if row[11] not in dead:
+            continue
         outbox_id, decision_id, profile_id, permit_id, step, tool, channel = row[:7]
         vault.unwrap(profile_id, "erasable", row[10])
         intent = Intent(

@@ -16,6 +16,8 @@ from functools import wraps
 from time import time_ns
 from typing import Any, Protocol, TypedDict
 
+from sqlalchemy import bindparam, select
+
 from agents.dispatch import Dispatcher, must
 from agents.minds.mind import Mind
 from agents.record import Recorded, record
@@ -27,7 +29,9 @@ from domain.errors import InputError, StoreError
 from profiles.arrivals import Arrival, Perceived
 from profiles.people import People
 from profiles.reading import Reading
+from store import tables as t
 from store.database import Database
+from store.statements import Statement
 from store.work import Work
 from tools.toolbox import Toolbox
 from traces.history import History
@@ -38,6 +42,12 @@ LOG = logging.getLogger("safeconduct.agents")
 
 BATCH_MAX = 8
 ROUNDS_MAX = 8
+
+_WAITING = Statement(
+    select(t.timers.c.timer_id).where(
+        t.timers.c.decision_id == bindparam("parent"), t.timers.c.state == "pending"
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +178,8 @@ async def act(batch: Batch, deps: Deps) -> Batch:
         else:
             _overtaken(made)
             _forget(perceived, deps)
-            again.append(perceived.arrival)
+            if _is_still_asked(perceived.arrival, deps):
+                again.append(perceived.arrival)
     rounds = batch.get("round", 0) + 1
     if again and rounds > ROUNDS_MAX:
         raise StoreError(
@@ -235,6 +246,12 @@ def _undecided(perceived: Perceived, deps: Deps) -> Line:
         return Line(perceived.arrival, "duplicate", perceived.event_id, first)
     assert perceived.refused is not None
     return Line(perceived.arrival, "dead", perceived.event_id, None, perceived.refused)
+
+
+def _is_still_asked(arrival: Arrival, deps: Deps) -> bool:
+    """Whether a lost decision is ours to make again: a later pass is whoever's claims its timer."""
+    parent = arrival.asked.parent_id
+    return parent is None or bool(deps.database.rows(_WAITING, parent=parent))
 
 
 def _forget(perceived: Perceived, deps: Deps) -> None:

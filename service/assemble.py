@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,13 +57,11 @@ class Assembly:
 
     def close(self) -> None:
         """Write what is still riding, close the store, and hand over the last spans."""
-        try:
+        with ExitStack() as last:
+            last.callback(self.telemetry.close)
+            last.callback(self.database.close)
+            last.callback(self.deps.toolbox.close)
             self.deps.commit([])
-        finally:
-            try:
-                self.database.close()
-            finally:
-                self.telemetry.close()
 
 
 def assemble(workspace: Path | None = None, store: str | None = None) -> Assembly:
@@ -129,7 +127,7 @@ def _assembly(place: Place, workspace: Workspace, database: Database) -> Assembl
         workspace=workspace,
         mind=FormulaMind(),
         toolbox=toolbox,
-        owner=f"{socket.gethostname()}:{os.getpid()}",
+        owner=database.owner,
         reading=reading,
         spans=telemetry.spans,
     )
@@ -181,7 +179,7 @@ def make_toolbox(workspace: Workspace, database: Database, outbox: Path) -> Tool
             "case": CaseTool(database, "case"),
             "handoff": CaseTool(database, "handoff"),
         },
-        settle=local.settle,
+        outside=local,
     )
 
 

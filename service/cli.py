@@ -44,7 +44,9 @@ Workspace = Annotated[
 ]
 Store = Annotated[
     str | None,
-    typer.Option("--store", help="Such as sqlite:///path. [default: the workspace's]"),
+    typer.Option(
+        "--store", help="sqlite:///path or postgresql://host/db. [default: the workspace's]"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 At = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from sqlalchemy import bindparam, select, update
 from domain.errors import StoreError
 from store import tables as t
 from store.chain import Head, Root, entry_hash, kinds, misfit, read_root
+from store.driver import Claim, Cursor, Driver, Swap, Writing
 from store.instants import instant
-from store.sqlite import SqliteDriver, WriterLock
-from store.statements import Insertion, Statement
-from store.vault import Vault, load_key
-from store.work import Work
+from store.sqlite import open_sqlite
+from store.statements import Statement
+from store.vault import Vault
+from store.work import Change, Work
 
 SCHEMA_VERSION = "0001"
 
@@ -46,52 +47,47 @@ _META_SET = Statement(
     update(t.meta).where(t.meta.c.key == bindparam("k")).values(value=bindparam("v"))
 )
 
-_INSERTIONS = {str(table.name): Insertion(table) for table in t.metadata.sorted_tables}
-_REPLACEMENTS = {
-    str(table.name): Insertion(table, replacing=True)
-    for table in (t.revisions, t.chains, t.ledger_roots)
-}
+_COLUMNS = {str(table.name): tuple(table.columns.keys()) for table in t.metadata.sorted_tables}
 _HASHED = {
-    name: tuple(column for column in _INSERTIONS[name].columns if column != "hash")
-    for name in t.CHAINED
+    name: tuple(column for column in _COLUMNS[name] if column != "hash") for name in t.CHAINED
 }
 _KINDS = {name: kinds(t.metadata.tables[name]) for name in t.CHAINED}
-SHARD = "0"
+ROUNDS_MAX = 8
 
 
 class Snapshot:
     """Reads that all see the same committed state."""
 
-    def __init__(self, driver: SqliteDriver) -> None:
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._streams: list[Any] = []
 
     def rows(self, statement: Statement, /, **parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of a query, as plain tuples in the order of its columns."""
-        text, values = statement.on("sqlite", parameters)
+        text, values = statement.on(self._driver.dialect, parameters)
         try:
             return self._driver.execute(text, values).fetchall()
         except self._driver.faults as error:
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
 
     def stream(self, statement: Statement, /, **parameters: Any) -> Iterator[tuple[Any, ...]]:
         """The rows of a query one by one, for results that may not fit in memory."""
-        text, values = statement.on("sqlite", parameters)
+        text, values = statement.on(self._driver.dialect, parameters)
         try:
-            cursor = self._driver.execute(text, values)
+            cursor = self._driver.stream(text, values)
             self._streams.append(cursor)
             for row in cursor:  # noqa: UP028 - the cursor is closed with the snapshot
                 yield row
         except self._driver.faults as error:
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
 
     def row(self, statement: Statement, /, **parameters: Any) -> tuple[Any, ...] | None:
         """The first row of a query, or None."""
-        text, values = statement.on("sqlite", parameters)
+        text, values = statement.on(self._driver.dialect, parameters)
         try:
             found: tuple[Any, ...] | None = self._driver.execute(text, values).fetchone()
         except self._driver.faults as error:
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
         return found
 
     def damage(self, table: str) -> str | None:
@@ -99,17 +95,18 @@ class Snapshot:
         try:
             return self._driver.damage(table)
         except self._driver.faults as error:
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
 
     def close(self) -> None:
         """End what was not read to its end: it would hold this state for all later reads."""
         for cursor in self._streams:
             cursor.close()
 
-    def _unreadable(self, error: Exception) -> StoreError:
+    def unreadable(self, error: Exception) -> StoreError:
+        """What a fault of the database means to whoever reads."""
         return StoreError(
-            f"the store cannot be read: {error}",
-            place=None if self._driver.path is None else str(self._driver.path),
+            f"the store cannot be read: {self._driver.words(error)}",
+            place=self._driver.place,
             remedy="run `safeconduct ledger verify`, and restore a backup",
         )
 
@@ -121,7 +118,7 @@ class Database:
     takes): see docs/decisions/0003.
     """
 
-    def __init__(self, driver: SqliteDriver, vault: Vault, *, writable: bool) -> None:
+    def __init__(self, driver: Driver, vault: Vault, *, writable: bool) -> None:
         self._driver = driver
         self.vault = vault
         self.writable = writable
@@ -131,17 +128,34 @@ class Database:
         """The store's file, or None in memory."""
         return self._driver.path
 
+    @property
+    def place(self) -> str | None:
+        """Where the store is, for messages; None in memory."""
+        return self._driver.place
+
+    @property
+    def owner(self) -> str:
+        """The name that this process writes under."""
+        return self._driver.owner
+
+    def is_alone(self, owner: str) -> bool:
+        """Whether no other process that is alive writes this store as `owner`."""
+        return self._driver.is_alone(owner)
+
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
         """A snapshot: everything read inside is of one instant."""
-        self._driver.execute(self._driver.begin_read)
         snapshot = Snapshot(self._driver)
+        try:
+            self._driver.execute(self._driver.begin_read)
+        except self._driver.faults as error:
+            raise snapshot.unreadable(error) from error
         try:
             yield snapshot
         finally:
             snapshot.close()
-            if self._driver.connection.in_transaction:  # a damaged file has ended it by itself
-                self._driver.execute("ROLLBACK")
+            if self._driver.in_transaction:  # a damaged file has ended it by itself
+                self._driver.execute(self._driver.end_read)
 
     def commit(self, works: Sequence[Work]) -> list[bool]:
         """Write each work whole or not at all, all that hold in one durable commit.
@@ -151,16 +165,24 @@ class Database:
         """
         if not works:
             return []
-        try:
-            return self._commit(works)
-        except self._driver.lost_errors as error:
-            if len(works) > 1:
-                return [self.commit([work])[0] for work in works]
-            if _is_lost(error):
-                return [False]
-            raise self._refused(error, works) from error
-        except self._driver.faults as error:
-            raise self._refused(error, works) from error
+        apart = False
+        for _ in range(ROUNDS_MAX):
+            try:
+                return self._commit(works, apart=apart)
+            except _Overtaken:
+                continue
+            except _Collision:
+                apart = True
+            except self._driver.faults as error:
+                if not apart and self._driver.collides(error):
+                    apart = True
+                elif not self._driver.passes(error):
+                    raise self._refused(error, works) from error
+        raise StoreError(
+            f"a commit was overtaken {ROUNDS_MAX} times in a row",
+            place=works[0].shown_as or self.place,
+            remedy="nothing of it was written: others change the same rows all the time; run again",
+        )
 
     def meta(self, key: str) -> str | None:
         """A value that describes the store itself."""
@@ -201,40 +223,64 @@ class Database:
         """Close the connection and free the writing lock."""
         self._driver.close()
 
-    def _commit(self, works: Sequence[Work]) -> list[bool]:
-        self._driver.execute(self._driver.begin_write)
+    def _commit(self, works: Sequence[Work], *, apart: bool) -> list[bool]:
         try:
-            transaction = _Transaction(self._driver, self.vault, works)
-            written = [transaction.apply(work) for work in works]
-            transaction.finish()
+            self._driver.begin_write(_claim(works))
+            transaction = _Transaction(self._driver, self.vault, works, apart=apart)
+            with nullcontext() if apart else self._driver.pipelined():
+                written = [transaction.apply(work) for work in works]
+                transaction.finish()
+            transaction.check()
             self._driver.execute("COMMIT")
             self._driver.after_commit()
         except BaseException:
-            if self._driver.connection.in_transaction:  # a full disk has rolled back by itself
+            if self._driver.in_transaction:  # a full disk has rolled back by itself
                 self._driver.execute("ROLLBACK")
             raise
         return written
 
     def _refused(self, error: Exception, works: Sequence[Work]) -> StoreError:
-        place = works[0].shown_as or (None if self.path is None else str(self.path))
         return StoreError(
-            f"the store refused a write: {error}",
-            place=place,
-            remedy="nothing of it was written: free the disk, or end what holds the store",
+            f"the store refused a write: {self._driver.words(error)}",
+            place=works[0].shown_as or self.place,
+            remedy=self._driver.remedy(error),
         )
 
 
-class _Transaction:
-    """The state of one write transaction: what keys, heads and root have become inside it."""
+class _Collision(Exception):
+    """A work of the group is lost although its keys had not moved: write each by itself."""
 
-    def __init__(self, driver: SqliteDriver, vault: Vault, works: Sequence[Work]) -> None:
+
+class _Overtaken(Exception):
+    """Something moved between reading and writing: read again."""
+
+
+def _claim(works: Sequence[Work]) -> Claim:
+    moved = frozenset(key for work in works for key in work.moves)
+    return Claim(
+        asserted=frozenset(key for work in works for key in work.asserts) - moved,
+        moved=moved,
+        people=frozenset(row["profile_id"] for work in works for _, row in work.entries),
+    )
+
+
+class _Transaction:
+    """The state of one write transaction: what keys, heads and root have become inside it.
+
+    The works are written together as if nothing collided, which is checked at the end; a group in
+    which something does is written `apart`, each work under a savepoint of its own.
+    """
+
+    def __init__(self, driver: Driver, vault: Vault, works: Sequence[Work], *, apart: bool) -> None:
         self._driver = driver
         self._vault = vault
+        self._apart = apart
         self._snapshot = Snapshot(driver)
         keys = sorted({key for work in works for key in (*work.asserts, *work.moves)})
         people = sorted({row["profile_id"] for work in works for _, row in work.entries})
-        self._kept = dict(self._snapshot.rows(_REVISIONS, keys=keys)) if keys else {}
-        self._revisions: dict[str, int] = {key: self._kept.get(key, 0) for key in keys}
+        kept = dict(self._snapshot.rows(_REVISIONS, keys=keys)) if keys else {}
+        self._kept: dict[str, int] = {key: kept.get(key, 0) for key in keys}
+        self._revisions: dict[str, int] = dict(self._kept)
         self._kept_heads = {
             person: Head(length, bytes(digest))
             for person, length, digest in (
@@ -242,74 +288,81 @@ class _Transaction:
             )
         }
         self._heads: dict[str, Head] = dict(self._kept_heads)
+        self._root = self._read_root() if people else Root()
         self._rows: dict[str, list[list[Any]]] = {}
+        self._expected: list[tuple[Cursor, int]] = []
 
     def apply(self, work: Work) -> bool:
         """Write one work, unless something it relies on has moved."""
         for key, revision in work.asserts.items():
             if self._revisions[key] != revision:
                 return False
-        if not self._change(work):
-            return False
+        if self._apart:
+            return self._write_apart(work)
+        self._write(work)
+        return True
+
+    def finish(self) -> None:
+        """Write the rows gathered, and where keys, heads and root have got to."""
+        relied_on = {key: was for key, was in self._kept.items() if self._revisions[key] == was}
+        if not self._driver.write(Writing(self._swaps(), self._rows, relied_on)):
+            raise _Overtaken
+
+    def _write(self, work: Work) -> None:
+        for change in work.changes:
+            self._change(change)
         for key in work.moves:
             self._revisions[key] += 1
         for table, columns in work.rows:
             self._insert(str(table.name), columns)
         for table, columns in work.entries:
             self._append(str(table.name), columns)
-        return True
 
-    def finish(self) -> None:
-        """Write the rows gathered, and where keys, heads and root have got to."""
-        self._flush(list(self._rows))
-        moved = [
-            [key, revision]
-            for key, revision in self._revisions.items()
-            if revision != self._kept.get(key, 0)
-        ]
-        if moved:
-            self._replace("revisions", moved)
-        if self._heads != self._kept_heads:
-            self._move_heads()
-
-    def _flush(self, tables: Iterable[str]) -> None:
-        for name in tables:
-            rows = self._rows.pop(name, None)
-            if rows:
-                self._driver.execute_many(_INSERTIONS[name].on("sqlite"), rows)
-
-    def _change(self, work: Work) -> bool:
-        if self._rows:  # what earlier works inserted is there to be changed
-            self._flush({name for change in work.changes for name in change.statement.tables})
-        if any(change.expect is not None for change in work.changes):
-            return self._change_guarded(work)
-        return self._run_changes(work)
-
-    def _change_guarded(self, work: Work) -> bool:
-        # A change may lose the work after it, or an earlier one, touched rows: undo them all.
+    def _write_apart(self, work: Work) -> bool:
+        revisions, heads = dict(self._revisions), dict(self._heads)
         self._driver.execute("SAVEPOINT work")
-        held = self._run_changes(work)
+        held = self._try(work)
         if not held:
             self._driver.execute("ROLLBACK TO work")
+            self._revisions, self._heads = revisions, heads
+            self._rows.clear()
+            self._expected.clear()
         self._driver.execute("RELEASE work")
         return held
 
-    def _run_changes(self, work: Work) -> bool:
-        for change in work.changes:
-            touched = self._run(change.statement, **change.parameters)
-            if change.expect is not None and touched != change.expect:
-                return False
+    def _try(self, work: Work) -> bool:
+        try:
+            self._write(work)
+            self._flush(list(self._rows))
+            self.check()
+        except _Collision:
+            return False
+        except self._driver.faults as error:
+            if not self._driver.collides(error):
+                raise
+            return False
         return True
 
-    def _run(self, statement: Statement, **parameters: Any) -> int:
-        text, values = statement.on("sqlite", parameters)
-        return self._driver.execute(text, values).rowcount
+    def _flush(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._driver.insert(name, self._rows.pop(name))
 
-    def _replace(self, name: str, rows: list[list[Any]]) -> None:
-        self._driver.execute_many(_REPLACEMENTS[name].on("sqlite"), rows)
+    def _change(self, change: Change) -> None:
+        # What earlier works inserted is there to be changed.
+        self._flush([name for name in self._rows if name in change.statement.tables])
+        text, values = change.statement.on(self._driver.dialect, change.parameters)
+        cursor = self._driver.execute(text, values)
+        if change.expect is not None:
+            self._expected.append((cursor, change.expect))
+
+    def check(self) -> None:
+        """See that every change touched as many rows as it was to; the results must be in."""
+        expected, self._expected = self._expected, []
+        if any(cursor.rowcount != expect for cursor, expect in expected):
+            raise _Collision
 
     def _insert(self, name: str, columns: Mapping[str, Any]) -> None:
-        order = _INSERTIONS[name].columns
+        order = _COLUMNS[name]
         unknown = columns.keys() - set(order)
         if unknown:
             raise StoreError(f"table `{name}` has no column `{min(unknown)}`")
@@ -327,20 +380,34 @@ class _Transaction:
         if wrong is not None:
             raise StoreError(f"column `{wrong}` of `{name}` would not come back as it was given")
 
-    def _move_heads(self) -> None:
-        root, rows = self._root(), []
-        for person, head in self._heads.items():
+    def _swaps(self) -> list[Swap]:
+        moved = [
+            [key, revision]
+            for key, revision in self._revisions.items()
+            if revision != self._kept[key]
+        ]
+        swaps = [Swap("revisions", moved, self._kept)] if moved else []
+        return [*swaps, *self._swapped_heads()] if self._heads != self._kept_heads else swaps
+
+    def _swapped_heads(self) -> list[Swap]:
+        root, rows, was = self._root, [], {}
+        for person, head in sorted(self._heads.items()):
             old = self._kept_heads.get(person, Head())
             if head != old:
                 root = root.moved(self._vault, person, old, head)
                 rows.append([person, head.length, head.digest])
-        total, mac = root.total.to_bytes(32, "big"), root.mac(self._vault, SHARD)
-        self._replace("chains", rows)
-        self._replace("ledger_roots", [[SHARD, root.entries, total, mac]])
+                was[person] = old.length
+        shard = self._driver.shard
+        total, mac = root.total.to_bytes(32, "big"), root.mac(self._vault, shard)
+        return [
+            Swap("chains", rows, was),
+            Swap("ledger_roots", [[shard, root.entries, total, mac]], {shard: self._root.entries}),
+        ]
 
-    def _root(self) -> Root:
-        row = self._snapshot.row(_ROOT, s=SHARD)
-        root = None if row is None else read_root(self._vault, SHARD, *row)
+    def _read_root(self) -> Root:
+        shard = self._driver.shard
+        row = self._snapshot.row(_ROOT, s=shard)
+        root = None if row is None else read_root(self._vault, shard, *row)
         if root is None:
             raise StoreError(
                 "the ledger's root was altered; nothing more is recorded on top of it",
@@ -350,38 +417,23 @@ class _Transaction:
         return root
 
 
-def _is_lost(error: Exception) -> bool:
-    return "UNIQUE" in str(error)
-
-
 def open_database(url: str, *, writable: bool = True) -> Database:
-    """Open (and for writing, make or migrate) the store at `sqlite:///path`, or a bare path.
+    """Open (and for writing, make or migrate) a store.
 
-    `sqlite://` alone is a store in memory. Raises `StoreError` or `StoreLocked`.
+    `sqlite:///path` or a bare path is a file, `sqlite://` alone is in memory, and
+    `postgresql://user@host/database` is as libpq reads it: `?options=-csearch_path%3Dname` keeps
+    the store in a schema of its own. Raises `StoreError` or `StoreLocked`.
     """
-    path = _path(url)
-    if path is not None and not writable and not path.exists():
-        raise StoreError(
-            "there is no store yet",
-            place=str(path),
-            remedy="run events into it first: `safeconduct run EVENTS`",
-        )
-    lock = WriterLock(path) if path is not None and writable else None
+    driver, vault = _opened(url, writable=writable)
     try:
-        vault = Vault(load_key(path))  # before the file is made: a store without its key is lost
-        driver = SqliteDriver(path, lock, writable=writable)
-    except BaseException:
-        if lock is not None:
-            lock.release()
-        raise
-    try:
-        _prepare(driver, vault, writable=writable)
+        with driver.preparing() if writable else nullcontext():
+            _prepare(driver, vault, writable=writable)
     except driver.faults as error:
         driver.close()
         raise StoreError(
-            f"the store cannot be opened: {error}",
-            place=str(path),
-            remedy="restore a backup, or name another one with `--store sqlite:///path`",
+            f"the store cannot be opened: {driver.words(error)}",
+            place=driver.place,
+            remedy="restore a backup, or name another one with `--store`",
         ) from error
     except BaseException:
         driver.close()
@@ -389,15 +441,25 @@ def open_database(url: str, *, writable: bool = True) -> Database:
     return Database(driver, vault, writable=writable)
 
 
+def _opened(url: str, *, writable: bool) -> tuple[Driver, Vault]:
+    scheme, found, _ = url.partition("://")
+    if found and scheme in ("postgresql", "postgres"):
+        from store.postgres import open_postgres  # psycopg is an extra
+
+        return open_postgres(url, writable=writable)
+    return open_sqlite(_path(url), writable=writable)
+
+
 def _path(url: str) -> Path | None:
     if url in ("sqlite://", "sqlite:///:memory:"):
         return None
     if url.startswith("sqlite:///"):
         return _followed(Path(url.removeprefix("sqlite:///")))
-    if "://" in url or not url:
+    scheme, found, _ = url.partition("://")
+    if found or not url:
         raise StoreError(
-            f"`{url}` is no store that is known here",
-            remedy="use `sqlite:///path/to/file.db`",
+            f"`{scheme + found}` is no store that is known here",  # the rest may hold a password
+            remedy="use `sqlite:///path/to/file.db` or `postgresql://user@host/database`",
         )
     return _followed(Path(url))
 
@@ -407,62 +469,54 @@ def _followed(path: Path) -> Path:
     return path.resolve() if path.is_symlink() else path
 
 
-def _prepare(driver: SqliteDriver, vault: Vault, *, writable: bool) -> None:
-    version = _version(driver)
+def _prepare(driver: Driver, vault: Vault, *, writable: bool) -> None:
+    tables = driver.tables()
+    version = _version(driver) if "alembic_version" in tables else None
     if version != SCHEMA_VERSION:
         if not writable and version is None:
             raise StoreError(
                 "the store is empty",
-                place=str(driver.path),
+                place=driver.place,
                 remedy="run events into it first: `safeconduct run EVENTS`",
             )
         if not writable:
             raise StoreError(
                 f"the store is of schema `{version}`, this program reads `{SCHEMA_VERSION}`",
-                place=str(driver.path),
+                place=driver.place,
                 remedy="open it once with a writing command to migrate it",
             )
-        if version is None and _tables(driver):
+        if version is None and tables:
             raise StoreError(
                 "this is the database of another program",
-                place=str(driver.path),
-                remedy="name another file with `--store sqlite:///path`",
+                place=driver.place,
+                remedy="name another one with `--store`",
             )
-        from store.migrations.run import upgrade  # Alembic takes 0.8 s to import
-
-        upgrade(driver.connection, place=str(driver.path or "memory"))
+        driver.migrate()
     _check_key(driver, vault, writable=writable)
 
 
-def _version(driver: SqliteDriver) -> str | None:
-    known = driver.execute(
-        "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
-    ).fetchone()[0]
-    row = driver.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
+def _version(driver: Driver) -> str | None:
+    row = driver.execute("SELECT version_num FROM alembic_version").fetchone()
     return None if row is None else str(row[0])
 
 
-def _tables(driver: SqliteDriver) -> int:
-    return int(driver.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-
-
-def _begin_record(driver: SqliteDriver, vault: Vault) -> None:
+def _begin_record(driver: Driver, vault: Vault) -> None:
     # The root is there from the start, so that a record emptied together with it is found.
-    empty = Root()
-    root = [SHARD, empty.entries, empty.total.to_bytes(32, "big"), empty.mac(vault, SHARD)]
-    driver.execute(driver.begin_write)
-    driver.execute(_INSERTIONS["ledger_roots"].on("sqlite"), root)
-    driver.execute(_INSERTIONS["meta"].on("sqlite"), ["key_check", vault.check])
+    empty, zero = Root(), Root().total.to_bytes(32, "big")
+    roots = [[shard, empty.entries, zero, empty.mac(vault, shard)] for shard in driver.shards]
+    driver.begin_write(Claim(frozenset(), frozenset(), frozenset()))
+    driver.insert("ledger_roots", roots)
+    driver.insert("meta", [["key_check", vault.check]])
     driver.execute("COMMIT")
 
 
-def _check_key(driver: SqliteDriver, vault: Vault, *, writable: bool) -> None:
+def _check_key(driver: Driver, vault: Vault, *, writable: bool) -> None:
     row = driver.execute("SELECT value FROM meta WHERE key = 'key_check'").fetchone()
     if row is None and writable:
         _begin_record(driver, vault)
     elif row is None or row[0] != vault.check:
         raise StoreError(
             "the key is not the one this store was made with",
-            place=str(driver.path),
+            place=driver.place,
             remedy="restore the store's `.key` file, or set `SAFECONDUCT_KEY` to the right key",
         )

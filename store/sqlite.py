@@ -5,15 +5,20 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import socket
 import sqlite3
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from domain.errors import StoreError, StoreLocked
+from store import tables as t
+from store.driver import Claim, Row, Writing
+from store.statements import DialectName, Insertion
+from store.vault import Vault, load_key
 
 LOG = logging.getLogger("safeconduct.store")
 BUSY_SECONDS = 5
@@ -22,6 +27,11 @@ WAL_BYTES_MAX = 64 * 1024 * 1024
 _STATEMENTS_CACHED = 512
 # The second is what Python makes of an error that quotes a damaged file.
 _FAULTS = (sqlite3.Error, UnicodeDecodeError)
+_INSERTIONS = {str(table.name): Insertion(table) for table in t.metadata.sorted_tables}
+_REPLACEMENTS = {
+    str(table.name): Insertion(table, replacing=True)
+    for table in (t.revisions, t.chains, t.ledger_roots)
+}
 
 
 class WriterLock:
@@ -143,11 +153,12 @@ class Checkpointer:
 class SqliteDriver:
     """A connection, and the few statements in which SQLite differs."""
 
-    dialect = "sqlite"
+    dialect: ClassVar[DialectName] = "sqlite"
     begin_read = "BEGIN"
-    begin_write = "BEGIN IMMEDIATE"
-    lost_errors = (sqlite3.IntegrityError,)
+    end_read = "ROLLBACK"
     faults = _FAULTS
+    shards = ("0",)
+    shard = "0"
 
     def __init__(self, path: Path | None, lock: WriterLock | None, *, writable: bool) -> None:
         self.path = path
@@ -164,13 +175,82 @@ class SqliteDriver:
                 remedy="name another one with `--store sqlite:///path`",
             ) from error
 
+    @property
+    def place(self) -> str | None:
+        """The file, for messages."""
+        return None if self.path is None else str(self.path)
+
+    @property
+    def owner(self) -> str:
+        """The name of this process among those that may write."""
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self.connection.in_transaction
+
     def execute(self, text: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement."""
         return self.connection.execute(text, values)
 
-    def execute_many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run one statement for many rows."""
-        self.connection.executemany(text, rows)
+    def stream(self, text: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run a query; SQLite finds each row when it is asked for."""
+        return self.connection.execute(text, values)
+
+    def begin_write(self, claim: Claim) -> None:
+        """Begin the only write transaction that there can be."""
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def pipelined(self) -> AbstractContextManager[object]:
+        """No statement waits for anything here."""
+        return nullcontext()
+
+    def insert(self, table: str, rows: Sequence[Row]) -> None:
+        """Insert whole rows, columns in the table's own order."""
+        self.connection.executemany(_INSERTIONS[table].on("sqlite"), rows)
+
+    def write(self, writing: Writing) -> bool:
+        """Write it all; nobody else can have moved what this transaction has read."""
+        for table, rows in writing.rows.items():
+            self.insert(table, rows)
+        for swap in writing.swaps:
+            self.connection.executemany(_REPLACEMENTS[swap.table].on("sqlite"), swap.rows)
+        return True
+
+    def collides(self, error: Exception) -> bool:
+        """Whether a row was there already."""
+        return isinstance(error, sqlite3.IntegrityError) and "UNIQUE" in str(error)
+
+    def passes(self, error: Exception) -> bool:
+        """Never: what SQLite refuses, it has waited for."""
+        return False
+
+    def words(self, error: Exception) -> str:
+        """What went wrong."""
+        return str(error)
+
+    def remedy(self, error: Exception) -> str:
+        """What to do about a refused write."""
+        return "nothing of it was written: free the disk, or end what holds the store"
+
+    def preparing(self) -> AbstractContextManager[object]:
+        """The one writer prepares alone."""
+        return nullcontext()
+
+    def tables(self) -> frozenset[str]:
+        """The names of all that the file holds."""
+        return frozenset(name for (name,) in self.execute("SELECT name FROM sqlite_master"))
+
+    def migrate(self) -> None:
+        """Bring the schema up to date, in one transaction."""
+        from store.migrations.run import upgrade  # Alembic takes 0.8 s to import
+
+        upgrade(self.connection, place=self.place or "memory")
+
+    def is_alone(self, owner: str) -> bool:
+        """Always: whoever holds the writing lock is the only writer."""
+        return True
 
     def damage(self, table: str) -> str | None:
         """What a table and its indexes disagree about, or None where they are of one mind."""
@@ -189,6 +269,24 @@ class SqliteDriver:
         self.connection.close()
         if self._lock is not None:
             self._lock.release()
+
+
+def open_sqlite(path: Path | None, *, writable: bool) -> tuple[SqliteDriver, Vault]:
+    """Open the store's file, for writing under its lock. Raises `StoreError` or `StoreLocked`."""
+    if path is not None and not writable and not path.exists():
+        raise StoreError(
+            "there is no store yet",
+            place=str(path),
+            remedy="run events into it first: `safeconduct run EVENTS`",
+        )
+    lock = WriterLock(path) if path is not None and writable else None
+    try:
+        vault = Vault(load_key(path))  # before the file is made: a store without its key is lost
+        return SqliteDriver(path, lock, writable=writable), vault
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
 
 
 def _connect(path: Path | None, *, writable: bool) -> sqlite3.Connection:

@@ -8,33 +8,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from sqlalchemy import BindParameter, Dialect, Insert, Table, bindparam, insert
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
-from sqlalchemy.sql.visitors import iterate, replacement_traverse
+from sqlalchemy.sql.util import find_tables
+from sqlalchemy.sql.visitors import replacement_traverse
 
-DialectName = Literal["sqlite"]
+DialectName = Literal["sqlite", "postgresql"]
 
-_DIALECTS: dict[DialectName, Dialect] = {"sqlite": sqlite.dialect(paramstyle="qmark")}
+
+@cache
+def _dialect(name: DialectName) -> Dialect:
+    # Imported where asked for: either is a good part of what `--help` may take.
+    if name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.dialect(paramstyle="qmark")
+    from sqlalchemy.dialects.postgresql import psycopg
+
+    return psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
 
 
 class Statement:
     """One SQL statement with named parameters, some of which may be lists (for `IN`).
 
     List parameters are padded to a power of two with their last value, so that few texts are
-    ever compiled and the driver's own statement cache keeps hitting. `tables` names every table
-    that it reads or writes.
+    ever compiled and the driver's own statement cache keeps hitting.
     """
 
     def __init__(self, clause: ClauseElement) -> None:
         self._clause: Any = replacement_traverse(clause, {}, _written_out)
         self._texts: dict[tuple[Any, ...], _Compiled] = {}
-        self.tables = frozenset(
-            str(element.name) for element in iterate(clause) if isinstance(element, Table)
+
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        """The names of all tables that it reads or changes."""
+        found = find_tables(
+            self._clause, check_columns=True, include_crud=True, include_selects=True
         )
+        return frozenset(table.name for table in found if isinstance(table, Table))
 
     def on(self, dialect: DialectName, parameters: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
         """The text and positional values for these parameters."""
@@ -45,26 +60,33 @@ class Statement:
             compiled = self._texts[shape] = self._compile(dialect, lists)
         values: dict[str, Any] = {**compiled.constants, **parameters}
         for name, items in lists.items():
-            for index, item in enumerate(items, 1):
-                values[f"{name}_{index}"] = item
+            values.update(zip(compiled.lists[name], items, strict=True))
         return compiled.text, [values[name] for name in compiled.order]
 
     def _compile(self, dialect: DialectName, lists: Mapping[str, Sequence[Any]]) -> _Compiled:
-        compiled = self._clause.compile(dialect=_DIALECTS[dialect])
+        compiled = self._clause.compile(dialect=_dialect(dialect))
         assert isinstance(compiled, SQLCompiler)
         named = {name: lists.get(name) for name in compiled.binds if compiled.binds[name].required}
         state = compiled.construct_expanded_state({**named, **lists})
         constants = {name: v for name, v in state.parameters.items() if name not in named}
-        return _Compiled(state.statement, tuple(state.positiontup or ()), constants)
+        names = {
+            name: tuple(f"{name}_{index}" for index in range(1, len(items) + 1))
+            for name, items in lists.items()
+        }
+        return _Compiled(state.statement, tuple(state.positiontup or ()), constants, names)
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A statement's text, the order of its parameters, and those it brings along itself."""
+    """A statement's text, the order of its parameters, and those it brings along itself.
+
+    `lists` names the parameters that each list parameter has become.
+    """
 
     text: str
     order: tuple[str, ...]
     constants: Mapping[str, Any]
+    lists: Mapping[str, tuple[str, ...]]
 
 
 class Insertion:
@@ -84,7 +106,7 @@ class Insertion:
         text = self._texts.get(dialect)
         if text is None:
             compiled = self._clause.compile(
-                dialect=_DIALECTS[dialect], column_keys=list(self.columns)
+                dialect=_dialect(dialect), column_keys=list(self.columns)
             )
             text = self._texts[dialect] = str(compiled) + self._replacement()
         return text

@@ -16,10 +16,10 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
-    String,
     Table,
-    Text,
 )
+from sqlalchemy import String as _String
+from sqlalchemy import Text as _Text
 
 metadata = MetaData(
     naming_convention={
@@ -33,6 +33,10 @@ CHAINED = ("decisions", "outcomes", "consents", "suppressions", "approval_votes"
 """Tables whose rows are entries of the person's chain; their order here is not significant."""
 
 _AT = BigInteger
+
+# Ordered by code point on every dialect, whatever language a server was set up in.
+String = _String().with_variant(_String(collation="C"), "postgresql")
+Text = _Text().with_variant(_Text(collation="C"), "postgresql")
 
 
 def _chain() -> tuple[Column[str], Column[int], Column[bytes]]:

@@ -40,9 +40,9 @@ def load_key(beside: Path | None) -> bytes:
     The file is made at first use with mode 0600. `beside` is the store's path, or None for a
     store in memory, whose key lives as long as it does.
     """
-    given = os.environ.get(KEY_VARIABLE)
-    if given:
-        return _decode(given, place=f"environment variable `{KEY_VARIABLE}`")
+    given = given_key()
+    if given is not None:
+        return given
     if beside is None:
         return os.urandom(KEY_BYTES)
     path = beside.with_name(beside.name + ".key")
@@ -60,6 +60,12 @@ def load_key(beside: Path | None) -> bytes:
     except OSError as error:
         raise StoreError(f"the key cannot be read: {error.strerror}", place=str(path)) from error
     return _make_key(path)
+
+
+def given_key() -> bytes | None:
+    """The key-encryption key from `SAFECONDUCT_KEY`, or None where it is not set."""
+    given = os.environ.get(KEY_VARIABLE)
+    return _decode(given, place=f"environment variable `{KEY_VARIABLE}`") if given else None
 
 
 def _make_key(path: Path) -> bytes:

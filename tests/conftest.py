@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import _kept_schema, database, postgres_server, schema, store
+
+__all__ = ["_kept_schema", "database", "postgres_server", "schema", "store"]
+
 KEY = base64.b64encode(b"a key for tests and nothing else").decode()
 
 

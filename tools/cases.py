@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import String, and_, bindparam, case, exists, insert, select, update
 
 from domain.canonical import canonical
 from store import keys
@@ -15,21 +15,42 @@ from store.statements import Statement
 from store.work import Work
 from tools.toolbox import Intent, Outcome, Recovery
 
-_OPEN = Statement(
-    select(t.cases.c.case_id, t.cases.c.kind).where(
-        t.cases.c.profile_id == bindparam("person"),
-        t.cases.c.reason == bindparam("why"),
-        t.cases.c.state == "open",
-    )
+_IS_OPEN = and_(
+    t.cases.c.profile_id == bindparam("person"),
+    t.cases.c.reason == bindparam("why"),
+    t.cases.c.state == "open",
 )
+_OPEN = Statement(select(t.cases.c.case_id).where(_IS_OPEN))
 _UPDATE = Statement(
     update(t.cases)
-    .where(t.cases.c.case_id == bindparam("case"), t.cases.c.state == "open")
+    .where(_IS_OPEN)
     .values(
         sealed=bindparam("to_sealed"),
         updated_at=bindparam("at"),
         decision_id=bindparam("decision"),
-        kind=bindparam("to_kind"),
+        kind=case(
+            (t.cases.c.kind == "handoff", "handoff"), else_=bindparam("of_kind", type_=String)
+        ),
+    )
+)
+_COLUMNS = {
+    t.cases.c.case_id: "case",
+    t.cases.c.profile_id: "person",
+    t.cases.c.reason: "why",
+    t.cases.c.kind: "of_kind",
+    t.cases.c.queue: "line",
+    t.cases.c.state: "state",
+    t.cases.c.opened_at: "at",
+    t.cases.c.updated_at: "at",
+    t.cases.c.decision_id: "decision",
+    t.cases.c.sealed: "to_sealed",
+}
+_OPEN_ONE = Statement(
+    insert(t.cases).from_select(
+        list(_COLUMNS),
+        select(*(bindparam(name, type_=column.type) for column, name in _COLUMNS.items())).where(
+            ~exists().where(_IS_OPEN)
+        ),
     )
 )
 
@@ -52,33 +73,22 @@ class CaseTool:
             intent.profile_id, "erasable", "cases", canonical(intent.arguments["packet"])
         )
         found = self._database.rows(_OPEN, person=intent.profile_id, why=reason)
-        at = micros(intent.at)
-        work.move(keys.person(intent.profile_id))
-        for case_id, kind in found:
-            work.change(
-                _UPDATE,
-                case=case_id,
-                to_sealed=sealed,
-                at=at,
-                decision=intent.decision_id,
-                to_kind="handoff" if "handoff" in (kind, self._kind) else "case",
-            )
-            return Outcome("sent", f"updated case {case_id}")
         case_id = f"case-{intent.outbox_id}"
-        work.insert(
-            t.cases,
-            case_id=case_id,
-            profile_id=intent.profile_id,
-            reason=reason,
-            kind=self._kind,
-            queue=intent.arguments.get("queue"),
-            state="open",
-            opened_at=at,
-            updated_at=at,
-            decision_id=intent.decision_id,
-            sealed=sealed,
+        said = {
+            "person": intent.profile_id,
+            "why": reason,
+            "of_kind": self._kind,
+            "at": micros(intent.at),
+            "decision": intent.decision_id,
+            "to_sealed": sealed,
+        }
+        # Both, because another process may open or close one until the person's key is claimed.
+        work.move(keys.person(intent.profile_id))
+        work.change(_UPDATE, **said)
+        work.change(
+            _OPEN_ONE, case=case_id, line=intent.arguments.get("queue"), state="open", **said
         )
-        return Outcome("sent", f"opened {case_id}")
+        return Outcome("sent", f"updated case {found[0][0]}" if found else f"opened {case_id}")
 
     async def lookup(self, intent: Intent) -> Outcome | None:
         """Effect and outcome are one commit: a step still `sending` was not done."""

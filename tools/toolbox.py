@@ -8,7 +8,7 @@ lies in the store, the writes that make it so; effect and outcome are then one c
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -62,16 +62,37 @@ class Tool(Protocol):
         ...
 
 
+class Outside(Protocol):
+    """Where effects are kept outside the store."""
+
+    def settle(self) -> None:
+        """Wait until everything reported sent is there for good."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was held for it."""
+        ...
+
+
 class Toolbox:
-    """The closed set of tools.
+    """The closed set of tools, and where their effects lie outside the store."""
 
-    `settle` makes durable whatever the tools reported sent, outside the store. It is called before
-    an outcome is recorded, so that nothing is recorded as sent that a power cut then takes back.
-    """
-
-    def __init__(self, tools: Mapping[str, Tool], settle: Callable[[], None] | None = None) -> None:
+    def __init__(self, tools: Mapping[str, Tool], outside: Outside | None = None) -> None:
         self._tools = dict(tools)
-        self.settle = settle or _nothing
+        self._outside = outside
+
+    def settle(self) -> None:
+        """Make durable what was sent. Called before its outcome is recorded.
+
+        So nothing is recorded as sent that a power cut then takes back.
+        """
+        if self._outside is not None:
+            self._outside.settle()
+
+    def close(self) -> None:
+        """Let go of what the tools hold."""
+        if self._outside is not None:
+            self._outside.close()
 
     async def execute(self, intent: Intent, work: Work) -> Outcome:
         """Carry out one step. A tool that raises leaves the step `unknown`, never repeated."""
@@ -100,7 +121,3 @@ class Toolbox:
                 if done is not None:
                     return done
                 return Outcome("cancelled", "interrupted before it was sent", "permit_expired")
-
-
-def _nothing() -> None:
-    """There is nothing outside the store to make durable."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -14,6 +15,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from domain.errors import StoreError
+from store.statements import DialectName
+
+# Without a transaction around it each table is a commit of its own on SQLite, and a store whose
+# making was interrupted could neither be used nor made again.
+_ENGINES: Mapping[DialectName, tuple[str, str, Mapping[str, Any]]] = {
+    "sqlite": ("sqlite://", "BEGIN IMMEDIATE", {}),
+    "postgresql": ("postgresql+psycopg://", "BEGIN", {"use_native_hstore": False}),
+}
 
 
 def configuration() -> Config:
@@ -30,15 +39,14 @@ def head() -> str:
     return newest
 
 
-def upgrade(connection: sqlite3.Connection, *, place: str) -> None:
-    """Run the migrations that this store lacks, in one transaction."""
-    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+def upgrade(connection: Any, *, place: str, dialect: DialectName = "sqlite") -> None:
+    """Run the migrations that this store lacks, in one transaction on the driver's connection."""
+    url, begin, options = _ENGINES[dialect]
+    engine = create_engine(url, creator=lambda: connection, poolclass=StaticPool, **options)
     config = configuration()
     try:
         with engine.connect() as shared:
-            # Without this each table is a commit of its own, and a store whose making was
-            # interrupted could neither be used nor made again.
-            shared.exec_driver_sql("BEGIN IMMEDIATE")
+            shared.exec_driver_sql(begin)
             config.attributes["connection"] = shared
             command.upgrade(config, "head")
             shared.commit()

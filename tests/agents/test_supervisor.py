@@ -14,6 +14,8 @@ from agents.steps import STEPS
 from domain.canonical import canonical
 from service import running
 from tests.shop import Shop, cart, consent, open_shop, row
+from tests.stores import Schema
+from traces.ledger import verify
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -114,7 +116,7 @@ def test_the_graph_takes_raw_events(tmp_path: Path) -> None:
         assert shop.rows("decisions")[0]["code"] == "stale_event"
 
 
-def test_every_event_is_decided_once_however_often_it_comes(tmp_path: Path) -> None:
+def test_every_event_is_decided_once_however_often_it_comes(tmp_path: Path, store: str) -> None:
     """A second reading makes no row and no effect, and repeats the first decision's words."""
     rows = [
         consent("granted", "2026-10-05T08:00:00Z", email="a@shop.example"),
@@ -122,7 +124,7 @@ def test_every_event_is_decided_once_however_often_it_comes(tmp_path: Path) -> N
         row("self_service_failed", "2026-10-05T09:01:00Z", topic="returns"),
         {"event": "order_completed", "user_id": "c-1", "at": "2026-10-05T09:02:00Z"},
     ]
-    with open_shop(tmp_path / "w", graph=True) as shop:
+    with open_shop(tmp_path / "w", graph=True, store=store) as shop:
         first = shop.run(*rows)
         before, sent = _plain(shop), shop.sent()
         again = shop.run(*rows)
@@ -141,9 +143,11 @@ def test_equal_events_in_one_batch_are_decided_once(tmp_path: Path) -> None:
         assert len(shop.rows("decisions")) == 1
 
 
-def test_a_batch_of_strangers_who_turn_out_to_be_one_person_keeps_its_cap(tmp_path: Path) -> None:
+def test_a_batch_of_strangers_who_turn_out_to_be_one_person_keeps_its_cap(
+    tmp_path: Path, store: str
+) -> None:
     """Events that reach one person by different names in one batch never overshoot a cap."""
-    with open_shop(tmp_path / "w") as shop:
+    with open_shop(tmp_path / "w", store=store) as shop:
         shop.run(
             consent("granted", "2026-10-05T08:00:00Z", email="a@shop.example"),
             row("identified", "2026-10-05T08:01:00Z", identifiers={"loyalty": "l-9"}),
@@ -193,6 +197,26 @@ def test_a_decision_can_be_decided_again_from_its_record(tmp_path: Path) -> None
             record = read_record(data)
             assert canonical(record) == data
             assert same_again(record, shop.assembly.workspace, FormulaMind(), fingerprint)
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=histories())
+def test_the_store_makes_no_difference(
+    tmp_path_factory: pytest.TempPathFactory, schema: Schema, rows: list[dict[str, Any]]
+) -> None:
+    """On SQLite or on PostgreSQL, every decision is the same, byte for byte."""
+    made, lines = [], []
+    schema.empty()
+    for store in ("sqlite://", schema.url):
+        with open_shop(tmp_path_factory.mktemp("shop") / "w", store=store) as shop:
+            lines.append(shop.run(*rows))
+            said = _plain(shop)
+            made.append({key: sorted(found, key=repr) for key, found in said.items()})
+            verify(shop.database)
+    assert lines[0] == lines[1]
+    assert made[0] == made[1]
 
 
 @settings(

@@ -105,10 +105,10 @@ def crash_at(shop: Shop, nth: int, where: str) -> None:
 @pytest.mark.parametrize("where", ["before commit", "after commit", "before step", "after step"])
 @pytest.mark.parametrize("nth", [1, 2, 3, 4, 5, 7, 9, 12])
 def test_pulling_the_plug_anywhere_loses_and_doubles_nothing(
-    tmp_path: Path, where: str, nth: int
+    tmp_path: Path, store: str, where: str, nth: int
 ) -> None:
     """Wherever the process dies, a rerun ends with one decision an event and no second effect."""
-    rows, store = story(2), f"sqlite:///{tmp_path / 'shop.db'}"
+    rows = story(2)
     with suppress(Crash), open_shop(tmp_path / "w", store=store) as shop:
         crash_at(shop, nth, where)
         try:

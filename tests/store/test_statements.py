@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, delete, literal_column, or_, select, update
 
 from store import tables as t
 from store.database import Database, open_database
-from store.statements import Insertion, Statement
+from store.statements import DialectName, Insertion, Statement
 from store.work import Work
+from tests.stores import Schema
 
 AMONG = Statement(
     select(t.counters.c.key)
@@ -32,17 +36,31 @@ TWICE = Statement(
         or_(t.counters.c.key == bindparam("it"), t.counters.c.key > bindparam("it"))
     )
 )
+DIALECTS: tuple[DialectName, ...] = ("sqlite", "postgresql")
 NAMES = [f"k{n:02d}" for n in range(20)]
 
 
-@pytest.fixture(scope="module")
-def database() -> Database:
-    """A store with twenty counters, `k00` to `k19`, each of its own number."""
-    database = open_database("sqlite://")
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A store of each dialect with twenty counters, `k00` to `k19`, each of its own number."""
+    if request.param == "sqlite":
+        with closing(open_database("sqlite://")) as database:
+            yield _counted(database)
+        return
+    schema = Schema(request.getfixturevalue("postgres_server"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAFECONDUCT_KEY", "YSBrZXkgZm9yIHRlc3RzIGFuZCBub3RoaW5nIGVsc2U=")
+        database = open_database(schema.url)
+    with closing(database):
+        yield _counted(database)
+    schema.drop()
+
+
+def _counted(database: Database) -> Database:
     work = Work()
     for n, name in enumerate(NAMES):
         work.insert(t.counters, key=name, amount=n)
-    database.commit([work])
+    assert database.commit([work]) == [True]
     return database
 
 
@@ -56,8 +74,27 @@ def test_a_list_of_any_length_finds_exactly_what_it_names(database: Database, co
 
 def test_lists_of_many_lengths_are_few_texts() -> None:
     """A text is compiled for each power of two, so that the driver's cache keeps hitting."""
-    texts = {AMONG.on("sqlite", {"keys": NAMES[:count]})[0] for count in range(1, 18)}
-    assert len(texts) == 6
+    for dialect in DIALECTS:
+        texts = {AMONG.on(dialect, {"keys": NAMES[:count]})[0] for count in range(1, 18)}
+        assert len(texts) == 6
+
+
+def test_a_percent_sign_is_one_on_every_dialect(database: Database) -> None:
+    """What a dialect writes its parameters with is still itself within a text."""
+    like = Statement(
+        select(t.counters.c.key, literal_column("'5%'"))
+        .where(t.counters.c.key.like("k0%"), t.counters.c.amount % 2 == bindparam("odd"))
+        .order_by(t.counters.c.key)
+    )
+    assert database.rows(like, odd=1) == [(f"k0{n}", "5%") for n in range(1, 10, 2)]
+
+
+def test_a_statement_knows_its_tables() -> None:
+    """Those that it reads and those that it changes, wherever they stand in it."""
+    inner = select(t.events.c.decision_id).where(t.events.c.event_key == bindparam("e"))
+    change = update(t.timers).where(t.timers.c.decision_id.in_(inner)).values(state="done")
+    assert Statement(change).tables == {"timers", "events"}
+    assert AMONG.tables == {"counters"}
 
 
 def test_the_longest_list_first_does_not_stay_behind(database: Database) -> None:
@@ -95,9 +132,8 @@ def test_one_parameter_may_be_asked_for_twice(database: Database) -> None:
     assert [key for (key,) in database.rows(TWICE, it="k18")] == ["k18", "k19"]
 
 
-def test_a_statement_may_set_nothing() -> None:
+def test_a_statement_may_set_nothing(database: Database) -> None:
     """A constant `None` of a statement is written as `NULL`."""
-    database = open_database("sqlite://")
     work = Work()
     work.insert(t.events, event_key=b"e", content=b"c", decision_id="d", received_at=1)
     database.commit([work])
@@ -121,20 +157,23 @@ def test_a_parameter_that_was_not_given_is_a_mistake(database: Database) -> None
         database.rows(BOTH, low=0, many=1, keys=NAMES, amounts=[1])
 
 
-def test_a_deletion_says_how_many_rows_it_met() -> None:
+def test_a_deletion_says_how_many_rows_it_met(database: Database) -> None:
     """`expect` counts the rows of a list, each once although the list is padded."""
-    database = open_database("sqlite://")
+    gone = [f"gone-{n}" for n in range(5)]
     work = Work()
-    for name in NAMES[:5]:
+    for name in gone:
         work.insert(t.counters, key=name, amount=0)
     database.commit([work])
     drop = Statement(
         delete(t.counters).where(t.counters.c.key.in_(bindparam("keys", expanding=True)))
     )
     work = Work()
-    work.change(drop, expect=3, keys=NAMES[:3])
+    work.change(drop, expect=3, keys=gone[:3])
     assert database.commit([work]) == [True]
-    assert [key for (key,) in database.rows(AMONG, keys=NAMES)] == NAMES[3:5]
+    assert [key for (key,) in database.rows(AMONG, keys=gone)] == gone[3:]
+    work = Work()
+    work.change(drop, expect=2, keys=gone)
+    assert database.commit([work]) == [True]
 
 
 def test_an_insertion_names_every_column_in_the_tables_order() -> None:

@@ -77,6 +77,10 @@ class LocalOutbox:
             ) from error
         self._unsettled.difference_update(waiting)
 
+    def close(self) -> None:
+        """End the threads, after what they are writing."""
+        self._threads.shutdown()
+
     async def lookup(self, key: str, sent_at: datetime) -> Receipt | None:
         """Whether the file is there. A half-written one is removed, and can then never be sent."""
         if NAME.fullmatch(key) is None:
