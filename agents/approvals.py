@@ -17,6 +17,7 @@ from sqlalchemy import bindparam, select, update
 from agents.steps import ROUNDS_MAX, Deps
 from domain.approval import Approval, ApprovalState
 from domain.errors import StoreError, UsageError
+from store import keys
 from store import tables as t
 from store.database import Database
 from store.instants import instant, micros
@@ -194,7 +195,7 @@ def _work(
 
 def _keys(database: Database, profile_id: str) -> Sequence[str]:
     roots = [root for (root,) in database.rows(_ROOT, person=profile_id)]
-    return sorted({f"p:{profile_id}", *(f"p:{root}" for root in roots)})
+    return sorted({keys.person(profile_id), *(keys.person(root) for root in roots)})
 
 
 def _decided(approval: Approval) -> UsageError:

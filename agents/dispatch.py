@@ -7,6 +7,7 @@ waits for its grant) is committed at once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import bindparam, update
@@ -15,6 +16,7 @@ from agents.record import Recorded, contact_id
 from agents.timers import ask_again
 from domain.errors import StoreError
 from domain.verdict import Code
+from store import keys
 from store import tables as t
 from store.instants import micros
 from store.statements import Statement
@@ -22,6 +24,9 @@ from store.vault import Vault
 from store.work import Work
 from tools import offers
 from tools.toolbox import Intent, Outcome, Toolbox
+from traces.spans import Trail
+
+LOG = logging.getLogger("safeconduct.agents")
 
 SETTLE = Statement(
     update(t.outbox)
@@ -50,12 +55,16 @@ class Dispatcher:
         self._commit = commit
         self._vault = vault
 
-    async def carry_out(self, made: Recorded, pending: list[Work]) -> None:
+    async def carry_out(self, made: Recorded, pending: list[Work], trail: Trail) -> None:
         """Take every step in its declared order; a step that fails ends the rest."""
         for position, intent in enumerate(made.intents):
             rest = made.intents[position + 1 :]
             work = Work(shown_as=f"outbox {intent.outbox_id}")
-            outcome = await self._toolbox.execute(intent, work)
+            with trail.call(intent.tool, intent.outbox_id) as call:
+                outcome = await self._toolbox.execute(intent, work)
+                call.came_to(outcome.state, outcome.code)
+                if outcome.state != "sent":
+                    tell(intent, outcome)
             if outcome.state != "sent":
                 self._give_up(work, made, intent, outcome, rest)
                 return
@@ -92,12 +101,13 @@ class Dispatcher:
         settle(work, intent, outcome)
         cancel(work, rest, "permit_expired", "an earlier step was not done")
         undo(work, made, outcome)
-        self._must(work)
+        must([work], self._commit([work]))
 
     def _withdraw(self, made: Recorded, done: Intent, rest: Sequence[Intent]) -> None:
         """Something moved between two steps: take nothing, tell nothing, and ask again."""
         work = Work(shown_as=f"outbox {done.outbox_id}")
         outcome = Outcome("cancelled", "the customer's state changed in between", "permit_expired")
+        tell(done, outcome)
         settle(work, done, outcome)
         cancel(work, rest, "permit_expired", outcome.detail)
         undo(work, made, outcome)
@@ -115,15 +125,28 @@ class Dispatcher:
             purpose=action.purpose,
             channel=action.channel,
         )
-        self._must(work)
+        must([work], self._commit([work]))
 
-    def _must(self, work: Work) -> None:
-        if not self._commit([work])[0]:
+
+def must(works: Sequence[Work], written: Sequence[bool]) -> None:
+    """Raise where the outcome of something that has happened was not written."""
+    for work, held in zip(works, written, strict=False):
+        if not held:
             raise StoreError(
                 "an outcome could not be written",
                 place=work.shown_as,
                 remedy="run `safeconduct ledger verify`",
             )
+
+
+def tell(intent: Intent, outcome: Outcome) -> None:
+    """Log what became of a step that did not just come about.
+
+    Its detail stays out of the log, for it may quote what a channel said.
+    """
+    level = logging.WARNING if outcome.state in ("failed", "unknown") else logging.INFO
+    fields = {"tool": intent.tool, "outbox_id": intent.outbox_id, "code": outcome.code}
+    LOG.log(level, f"a step is {outcome.state}", extra={"fields": fields})
 
 
 def settle(work: Work, intent: Intent, outcome: Outcome, *, was: str = "sending") -> None:
@@ -174,8 +197,8 @@ def undo(work: Work, made: Recorded, outcome: Outcome) -> None:
     if outcome.state == "unknown" or made.proposal is None:
         return
     candidate = made.proposal.candidate
-    work.move(f"p:{made.decision.profile_id}")
+    work.move(keys.person(made.decision.profile_id))
     if candidate.contact_point is not None:
-        work.move(f"c:{candidate.contact_point.ref}")
+        work.move(keys.point(candidate.contact_point.ref))
     if candidate.action.offer is not None:
         offers.release(work, candidate.brand, candidate.action.offer, made.decision.decision_id)

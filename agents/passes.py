@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
 
-from agents.dispatch import SETTLE_CONTACT, settle
+from agents.dispatch import SETTLE_CONTACT, must, settle, tell
 from agents.record import RELEASE_CONTACT, Record, contact_id, read_record
 from agents.steps import Deps
 from agents.timers import ask_again
 from domain.canonical import parse
 from domain.context import Pass, PassKind
 from domain.event import Event
-from profiles.people import Arrival
+from profiles.arrivals import Arrival
+from store import keys
 from store import tables as t
 from store.database import Database
 from store.instants import instant, micros
@@ -22,6 +23,8 @@ from store.work import Work
 from tools import offers
 from tools.toolbox import Intent, Outcome
 from traces.history import History
+from traces.logs import Correlation
+from traces.spans import Trail
 
 _KINDS: dict[str, PassKind] = {
     "release": "release",
@@ -174,8 +177,10 @@ async def recover(deps: Deps) -> int:
         for (intent, state), outcome in zip(steps, outcomes, strict=True):
             settle(work, intent, outcome, was=state)
             count += 1
+            with Trail(Correlation(decision_id)):
+                tell(intent, outcome)
         _settle_decision(deps, work, decision_id, steps[-1][0], outcomes)
-        deps.commit([work])
+        must([work], deps.commit([work]))
     return count
 
 
@@ -196,7 +201,7 @@ def _settle_decision(
         work.change(SETTLE_CONTACT, contact=contact_id(decision_id), to_state="committed")
         return
     work.change(RELEASE_CONTACT, contact=contact_id(decision_id))
-    work.move(f"p:{last.profile_id}")
+    work.move(keys.person(last.profile_id))
     kept = deps.history.get(decision_id)
     data = kept.record()
     if data is None:
@@ -204,7 +209,7 @@ def _settle_decision(
     record = read_record(data)
     action = deps.workspace.actions.get(record.thought.action)
     if record.thought.contact_point is not None:
-        work.move(f"c:{record.thought.contact_point}")
+        work.move(keys.point(record.thought.contact_point))
     for step in record.thought.steps:
         if step.tool == "offer":
             offers.release(work, step.arguments["brand"], step.arguments["offer"], decision_id)

@@ -12,14 +12,17 @@ from sqlalchemy import bindparam, update
 
 from agents.thinking import Decided, Thought
 from agents.timers import TimerKind, ask_again
+from domain.approval import approval_id
 from domain.canonical import canonical
 from domain.context import Context
 from domain.decision import Decision
 from domain.proposal import Proposal
 from domain.verdict import Finding, HeldFor, objections
 from policies.guard import Guard
-from profiles.people import Reading, content_print, pass_print
+from profiles.arrivals import Perceived
+from profiles.prints import content_print, pass_print
 from profiles.queries import END_INSTANCE
+from store import keys
 from store import tables as t
 from store.ids import time_ordered
 from store.instants import micros
@@ -94,31 +97,31 @@ def read_record(data: bytes) -> Record:
 
 
 def record(
-    reading: Reading, decided: Decided, guard: Guard, vault: Vault, *, version: str, owner: str
+    perceived: Perceived, decided: Decided, guard: Guard, vault: Vault, *, version: str, owner: str
 ) -> Recorded:
     """Prepare the whole commit of one decision.
 
-    Everything rides in `reading.work`: the profile's change, the decision's row in the person's
+    Everything rides in `perceived.work`: the profile's change, the decision's row in the person's
     chain, permit, reservations, outbox, approval, timer and journey state.
     """
-    context, thought = reading.context, decided.thought
+    context, thought = perceived.context, decided.thought
     assert context is not None
-    event, work = reading.arrival.event, reading.work
-    digest = pass_print(vault, reading)
-    decision = _decision(reading, thought, guard, context, digest, version)
+    event, work = perceived.arrival.event, perceived.work
+    digest = pass_print(vault, perceived.event_key, perceived.arrival.asked)
+    decision = _decision(perceived, thought, guard, context, digest, version)
     sealed = vault.seal(
         context.profile_id,
         "erasable",
         "decisions",
-        pack(canonical(Record(reading.event_id, context, thought))),
+        pack(canonical(Record(perceived.event_id, context, thought))),
     )
     work.append(
-        t.decisions, context.profile_id, **_columns(decision, reading, context), sealed=sealed
+        t.decisions, context.profile_id, **_columns(decision, perceived, context), sealed=sealed
     )
     if context.asked.kind == "event":
         work.insert(
             t.events,
-            event_key=reading.event_key,
+            event_key=perceived.event_key,
             content=content_print(vault, event),
             decision_id=decision.decision_id,
             profile_id=context.profile_id,
@@ -147,7 +150,7 @@ def _wanted_until(context: Context, decided: Decided) -> datetime:
 
 
 def _decision(
-    reading: Reading,
+    perceived: Perceived,
     thought: Thought,
     guard: Guard,
     context: Context,
@@ -156,7 +159,7 @@ def _decision(
 ) -> Decision:
     return Decision(
         decision_id=time_ordered("d", context.now, digest),
-        event_id=reading.event_id,
+        event_id=perceived.event_id,
         profile_id=context.profile_id,
         at=context.now,
         event=context.event.name,
@@ -178,12 +181,12 @@ def _decision(
     )
 
 
-def _columns(decision: Decision, reading: Reading, context: Context) -> dict[str, Any]:
+def _columns(decision: Decision, perceived: Perceived, context: Context) -> dict[str, Any]:
     return {
         "decision_id": decision.decision_id,
         "at": micros(decision.at),
         "recorded_at": micros(datetime.now(UTC)),
-        "event_key": reading.event_key,
+        "event_key": perceived.event_key,
         "event": decision.event,
         "pass_kind": decision.asked,
         "pass_n": context.asked.n,
@@ -267,9 +270,9 @@ def _reserve(
             state="reserved",
         )
         if point is not None and counted:
-            work.move(f"c:{point.ref}")
+            work.move(keys.point(point.ref))
     if action.offer is not None:
-        key = f"s:{offers.stock_key(candidate.brand, action.offer)}"
+        key = keys.stock(candidate.brand, action.offer)
         offers.reserve(
             work, candidate.brand, action.offer, first=context.revisions.get(key, 0) == 0
         )
@@ -379,7 +382,7 @@ def _request(
     asking: Finding = next(f for f in objections(hold) if f.held_for == "approval")
     work.insert(
         t.approvals,
-        approval_id=f"a-{decision.decision_id.removeprefix('d-')}",
+        approval_id=approval_id(decision.decision_id),
         decision_id=decision.decision_id,
         profile_id=context.profile_id,
         proposal_hash=proposal.hash,

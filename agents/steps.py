@@ -9,13 +9,16 @@ The graph in `supervisor.py` and the plain runner call this same tuple, `STEPS`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from functools import wraps
+from time import time_ns
+from typing import Any, Protocol, TypedDict
 
 from sqlalchemy import bindparam, select
 
-from agents.dispatch import Dispatcher
+from agents.dispatch import Dispatcher, must
 from agents.minds.mind import Mind
 from agents.record import Recorded, record
 from agents.thinking import Decided, think
@@ -23,8 +26,8 @@ from agents.workspace import Workspace
 from domain.canonical import canonical
 from domain.decision import Decision, LineVerdict
 from domain.errors import InputError, StoreError
-from profiles import people
-from profiles.people import Arrival, People
+from profiles.arrivals import Arrival, Perceived
+from profiles.people import People
 from profiles.reading import Reading
 from store import tables as t
 from store.database import Database
@@ -32,6 +35,10 @@ from store.statements import Statement
 from store.work import Work
 from tools.toolbox import Toolbox
 from traces.history import History
+from traces.logs import Correlation
+from traces.spans import IDLE, Spans, Trail, Watch
+
+LOG = logging.getLogger("safeconduct.agents")
 
 BATCH_MAX = 8
 ROUNDS_MAX = 8
@@ -62,15 +69,17 @@ class Batch(TypedDict, total=False):
 
     `arrivals` are what is still to be decided, 1 to 8 of different people; a commit that was
     lost puts its arrivals back. `lines` gathers what is done. `events` are raw events in canonical
-    form, for callers that have nothing else (LangGraph's own tooling).
+    form, for callers that have nothing else (LangGraph's own tooling). `watch` is there where
+    spans are on.
     """
 
     events: tuple[Mapping[str, Any], ...]
     arrivals: tuple[Arrival, ...]
-    readings: tuple[people.Reading, ...]
+    perceived: tuple[Perceived, ...]
     decided: tuple[Decided | None, ...]
     lines: tuple[Line, ...]
     round: int
+    watch: Watch
 
 
 @dataclass(slots=True)
@@ -85,6 +94,7 @@ class Deps:
     owner: str
     reading: Reading
     pending: list[Work] = field(default_factory=list)
+    spans: Spans = field(default_factory=Spans)
     history: History = field(init=False)
     dispatcher: Dispatcher = field(init=False)
 
@@ -94,16 +104,11 @@ class Deps:
 
     def commit(self, works: Sequence[Work]) -> list[bool]:
         """Commit works, and before them the outcomes that were waiting for a ride."""
+        self.toolbox.settle()
         riding = list(self.pending)
         self.pending.clear()
         written = self.database.commit([*riding, *works])
-        for work, held in zip(riding, written, strict=False):
-            if not held:
-                raise StoreError(
-                    "an outcome could not be written",
-                    place=work.shown_as,
-                    remedy="run `safeconduct ledger verify`",
-                )
+        must(riding, written)
         return written[len(riding) :]
 
 
@@ -112,7 +117,7 @@ async def perceive(batch: Batch, deps: Deps) -> Batch:
     if "arrivals" not in batch:
         arrivals = tuple(arrival for raw in batch["events"] for arrival in _arrivals(raw, deps))
         batch = {"arrivals": arrivals}
-    return {"arrivals": batch["arrivals"], "readings": tuple(deps.people.read(batch["arrivals"]))}
+    return {"arrivals": batch["arrivals"], "perceived": tuple(deps.people.read(batch["arrivals"]))}
 
 
 def _arrivals(raw: Mapping[str, Any], deps: Deps) -> list[Arrival]:
@@ -127,48 +132,54 @@ def _arrivals(raw: Mapping[str, Any], deps: Deps) -> list[Arrival]:
 async def decide(batch: Batch, deps: Deps) -> Batch:
     """Think about each context; duplicates and dead letters need no thought."""
     fingerprint = deps.database.vault.fingerprint_bytes
-    return {
-        "decided": tuple(
+    watch = batch.get("watch", IDLE)
+    decided: list[Decided | None] = []
+    for perceived in batch["perceived"]:
+        decided.append(
             None
-            if reading.context is None
-            else think(reading.context, deps.workspace, deps.mind, fingerprint)
-            for reading in batch["readings"]
+            if perceived.context is None
+            else think(perceived.context, deps.workspace, deps.mind, fingerprint)
         )
-    }
+        watch.lap(id(perceived))
+    return {"decided": tuple(decided)}
 
 
 async def act(batch: Batch, deps: Deps) -> Batch:
     """Commit every decision that still holds, then carry out what was permitted."""
     vault, workspace = deps.database.vault, deps.workspace
+    watch = batch.get("watch", IDLE)
     lines = list(batch.get("lines", ()))
     again: list[Arrival] = []
-    recorded: list[tuple[people.Reading, Recorded]] = []
-    for reading, decided in zip(batch["readings"], batch["decided"], strict=True):
-        if reading.again:
-            again.append(reading.arrival)
+    recorded: list[tuple[Perceived, Recorded]] = []
+    for perceived, decided in zip(batch["perceived"], batch["decided"], strict=True):
+        if perceived.again:
+            again.append(perceived.arrival)
         elif decided is None:
-            lines.append(_undecided(reading, deps))
+            lines.append(_undecided(perceived, deps))
         else:
             made = record(
-                reading,
+                perceived,
                 decided,
                 workspace.guard,
                 vault,
                 version=workspace.version,
                 owner=deps.owner,
             )
-            recorded.append((reading, made))
+            recorded.append((perceived, made))
+    watch.begin()
     written = deps.commit([made.work for _, made in recorded])
-    for (reading, made), held in zip(recorded, written, strict=True):
+    watch.lap("commit")
+    for (perceived, made), held in zip(recorded, written, strict=True):
         if held:
             lines.append(
-                Line(reading.arrival, made.decision.verdict, reading.event_id, made.decision)
+                Line(perceived.arrival, made.decision.verdict, perceived.event_id, made.decision)
             )
-            await deps.dispatcher.carry_out(made, deps.pending)
+            await _carry_out(perceived, made, deps, watch)
         else:
-            _forget(reading, deps)
-            if _is_still_asked(reading.arrival, deps):
-                again.append(reading.arrival)
+            _overtaken(made)
+            _forget(perceived, deps)
+            if _is_still_asked(perceived.arrival, deps):
+                again.append(perceived.arrival)
     rounds = batch.get("round", 0) + 1
     if again and rounds > ROUNDS_MAX:
         raise StoreError(
@@ -179,16 +190,62 @@ async def act(batch: Batch, deps: Deps) -> Batch:
     return {"arrivals": tuple(again), "lines": tuple(lines), "round": rounds}
 
 
-STEPS = (perceive, decide, act)
+class Step(Protocol):
+    """One step over a micro-batch: what it returns is merged into the batch."""
+
+    __name__: str
+
+    def __call__(self, batch: Batch, deps: Deps) -> Awaitable[Batch]:
+        """Take the step."""
+        ...
 
 
-def _undecided(reading: people.Reading, deps: Deps) -> Line:
+def watched(step: Step) -> Step:
+    """The same step; where spans are on it is timed, and one that raises leaves a span."""
+
+    @wraps(step)
+    async def run(batch: Batch, deps: Deps) -> Batch:
+        if not deps.spans.on:
+            return await step(batch, deps)
+        watch = batch.get("watch") or Watch()
+        watch.round = batch.get("round", 0) + 1
+        began = watch.begin()
+        try:
+            done = await step({**batch, "watch": watch}, deps)
+        except BaseException as error:
+            deps.spans.failed(step.__name__, watch, began, error)
+            raise
+        watch.laps[step.__name__] = (began, time_ns())
+        return {**done, "watch": watch}
+
+    return run
+
+
+STEPS = tuple(watched(step) for step in (perceive, decide, act))
+
+
+async def _carry_out(perceived: Perceived, made: Recorded, deps: Deps, watch: Watch) -> None:
+    decision = made.decision
+    assert perceived.context is not None
+    with deps.spans.decision(decision, perceived.context, watch, id(perceived)) as trail:
+        if LOG.isEnabledFor(logging.INFO):
+            names = ("verdict", "action", "journey", "channel", "held_for", "code", "rule", "asked")
+            LOG.info("decided", extra={"fields": {name: getattr(decision, name) for name in names}})
+        await deps.dispatcher.carry_out(made, deps.pending, trail)
+
+
+def _overtaken(made: Recorded) -> None:
+    with Trail(Correlation(made.decision.decision_id)):
+        LOG.info("overtaken: read and decided again")
+
+
+def _undecided(perceived: Perceived, deps: Deps) -> Line:
     """A duplicate repeats the first decision; a dead letter is kept with its cause."""
-    if reading.duplicate_of is not None:
-        first = deps.history.get(reading.duplicate_of).decision(reading.event_id)
-        return Line(reading.arrival, "duplicate", reading.event_id, first)
-    assert reading.refused is not None
-    return Line(reading.arrival, "dead", reading.event_id, None, reading.refused)
+    if perceived.duplicate_of is not None:
+        first = deps.history.get(perceived.duplicate_of).decision(perceived.event_id)
+        return Line(perceived.arrival, "duplicate", perceived.event_id, first)
+    assert perceived.refused is not None
+    return Line(perceived.arrival, "dead", perceived.event_id, None, perceived.refused)
 
 
 def _is_still_asked(arrival: Arrival, deps: Deps) -> bool:
@@ -197,8 +254,8 @@ def _is_still_asked(arrival: Arrival, deps: Deps) -> bool:
     return parent is None or bool(deps.database.rows(_WAITING, parent=parent))
 
 
-def _forget(reading: people.Reading, deps: Deps) -> None:
+def _forget(perceived: Perceived, deps: Deps) -> None:
     """Drop keys made for people whose creation was lost: the kept ones may be others."""
-    for profile_id in reading.new_profiles:
+    for profile_id in perceived.new_profiles:
         deps.database.vault.forget(profile_id, "erasable")
         deps.database.vault.forget(profile_id, "evidence")

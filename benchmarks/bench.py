@@ -12,7 +12,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict
@@ -21,14 +21,17 @@ from agents import steps as agents_steps
 from agents.steps import BATCH_MAX
 from agents.supervisor import Decide, through_graph, through_steps
 from domain.event import Event, Identifier
-from profiles.people import Arrival
+from profiles.arrivals import Arrival
 from service.assemble import Assembly, assemble
 from service.settings import make_workspace
+from service.telemetry import SAMPLED_RATIO
+from traces.spans import Spans
 
 HERE = Path(".bench")
 ROUNDS = 9
 EVENTS = 320
 BEGIN = datetime(2026, 9, 1, 9, tzinfo=UTC)
+SPANS = {"spans, 1/10": SAMPLED_RATIO, "spans, all": 1.0}
 STAGES = ("read", "think", "record", "commit", "act")
 
 
@@ -192,14 +195,38 @@ class Stages:
         setattr(owner, name, timed)
 
 
+def spans(assembly: Assembly, ratio: float) -> Spans:
+    """That share of the decisions sampled, batched and encoded for the wire, sent nowhere."""
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+    from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+
+    from traces.otel import OtelSpans
+
+    class Nowhere(SpanExporter):
+        def export(self, spans: Sequence[Any]) -> SpanExportResult:
+            encode_spans(spans).SerializeToString()
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider(TraceIdRatioBased(ratio))
+    provider.add_span_processor(BatchSpanProcessor(Nowhere()))
+    return OtelSpans(provider.get_tracer("bench"), assembly.database.vault.fingerprint)
+
+
 def ways(assembly: Assembly) -> list[Way]:
     """The live path one by one and in micro-batches, and the plain runner in groups."""
     graph: Decide = through_graph(assembly.deps)
     plain: Decide = through_steps(assembly.deps)
+    watched = {
+        name: through_graph(replace(assembly.deps, spans=spans(assembly, ratio)))
+        for name, ratio in SPANS.items()
+    }
     return [
         Way("graph, 1", 1, graph),
         Way("graph, 4", 4, graph),
         Way("graph, 8", 8, graph),
+        *(Way(name, 8, decide) for name, decide in watched.items()),
         Way("plain, 8", 8, plain),
     ]
 
@@ -246,6 +273,10 @@ def _show(people: int, floor_seconds: float, everyone: Sequence[Way], stages: St
         print(
             f"  {way.name:<12}{1 / each:>12,.0f}{p50:>9.2f}{p99:>9.2f}{each / floor_seconds:>9.2f}"
         )
+    pairs = {way.name: way.rounds for way in everyone}
+    for name in SPANS:
+        ratios = [on / off for on, off in zip(pairs[name], pairs["graph, 8"], strict=True)]
+        print(f"  {name:<12}{statistics.median(ratios):.2f} x graph, 8")
     total = sum(way_round for way in everyone for way_round in way.rounds) * EVENTS
     shares = [f"{stage} {stages.seconds[stage] / total:.0%}" for stage in STAGES]
     rest = 1 - sum(stages.seconds.values()) / total

@@ -53,6 +53,8 @@ def commands() -> str:
         "|---|---|",
         "| `SAFECONDUCT_KEY` | the key-encryption key (base64 of 32 bytes); else `<store>.key` |",
         "| `SAFECONDUCT_SMTP_PASSWORD` | the password of the SMTP channel's user |",
+        "| `SAFECONDUCT_LOG` | the log's level (`debug`, `info`, `warning`, `error`); else none |",
+        "| `OTEL_*` | OpenTelemetry's own: see [spans and log](telemetry.md) |",
         "",
     ]
     return "\n".join(line.rstrip() for line in lines)

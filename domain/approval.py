@@ -9,6 +9,11 @@ from typing import Literal
 ApprovalState = Literal["pending", "approved", "rejected", "expired", "superseded", "withdrawn"]
 
 
+def approval_id(decision_id: str) -> str:
+    """The one request that a decision may make."""
+    return f"a-{decision_id.removeprefix('d-')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Approval:
     """`pending` until one of the ends; binds `proposal_hash`; judged by the store's clock."""

@@ -18,7 +18,6 @@ Retention = Literal["erasable", "evidence", "statutory"]
 PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
-CONSENTS_IN_CONTEXT_MAX = 512
 
 
 @dataclass(frozen=True, slots=True)

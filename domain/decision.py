@@ -11,7 +11,6 @@ from domain.verdict import HeldFor
 
 VerdictWord = Literal["permitted", "held", "denied", "none"]
 LineVerdict = Literal["permitted", "held", "denied", "none", "duplicate", "dead"]
-OutboxState = Literal["intended", "sending", "sent", "failed", "unknown", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def bind(fields: Mapping[str, Any], labels: Mapping[str, FieldLabel]) -> Bound:
     roots: dict[str, Any] = {}
     mistyped = set()
     for name, label in labels.items():
-        *path, last = name.split(".")
+        path, last = _path(name)
         inner = roots
         for part in path:
             inner = inner.setdefault(part, {})
@@ -96,6 +96,12 @@ def bind(fields: Mapping[str, Any], labels: Mapping[str, FieldLabel]) -> Bound:
         else:
             inner[last] = value
     return Bound(cel.Context(roots), frozenset(mistyped))
+
+
+@lru_cache(maxsize=4096)
+def _path(name: str) -> tuple[tuple[str, ...], str]:
+    *path, last = name.split(".")
+    return tuple(path), last
 
 
 def _typed(value: Any, kind: str) -> Any:

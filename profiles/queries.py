@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, func, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, or_, select, update
 
 from store import tables as t
 from store.statements import Statement
@@ -138,7 +138,11 @@ INSTANCES = Statement(
         t.instances.c.ends_at,
         t.instances.c.journey_version,
     )
-    .where(t.instances.c.profile_id.in_(_among("people")))
+    .where(
+        t.instances.c.profile_id.in_(_among("people")),
+        # What is over matters only to an event that names it again.
+        or_(t.instances.c.state == "active", t.instances.c.key.in_(_among("named"))),
+    )
     .order_by(t.instances.c.journey, t.instances.c.key)
 )
 ASSIGNMENTS = Statement(
@@ -180,7 +184,6 @@ SWITCHES = Statement(
 REVISIONS = Statement(
     select(t.revisions.c.key, t.revisions.c.revision).where(t.revisions.c.key.in_(_among("keys")))
 )
-FRAGMENTS_COUNT = Statement(select(func.count()).select_from(t.profiles))
 
 WRITE_FRAGMENT = Statement(
     update(t.profiles)

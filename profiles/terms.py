@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from domain.context import FieldLabel
+from domain.event import Event
 from domain.journey import Journey
 
 
@@ -31,3 +32,8 @@ class Terms:
     purposes: frozenset[str] = frozenset()
     promotion: str = ""
     stock: Mapping[str, int] = field(default_factory=dict)
+
+    def brand_of(self, event: Event) -> str:
+        """The brand an event is about: its own where somebody controls it, else the default."""
+        brand = event.brand or ""
+        return brand if brand in self.controllers else self.brand

@@ -22,6 +22,7 @@ from profiles.readers.claims import normalise
 from profiles.reading import Reading
 from profiles.terms import Terms
 from service.settings import Place, find_workspace, load, store_url
+from service.telemetry import Telemetry, open_telemetry
 from store import tables as t
 from store.database import Database, open_database
 from store.instants import micros
@@ -51,13 +52,17 @@ class Assembly:
     database: Database
     reading: Reading
     deps: Deps
+    telemetry: Telemetry
 
     def close(self) -> None:
-        """Write what is still riding, and close the store."""
+        """Write what is still riding, close the store, and hand over the last spans."""
         try:
             self.deps.commit([])
         finally:
-            self.database.close()
+            try:
+                self.database.close()
+            finally:
+                self.telemetry.close()
 
 
 def assemble(workspace: Path | None = None, store: str | None = None) -> Assembly:
@@ -115,16 +120,19 @@ def keep_version(database: Database, workspace: Workspace) -> None:
 
 def _assembly(place: Place, workspace: Workspace, database: Database) -> Assembly:
     reading = make_reading(workspace)
+    toolbox = make_toolbox(workspace, database, place.outbox)
+    telemetry = open_telemetry(database.vault.fingerprint)
     deps = Deps(
         database=database,
         people=People(database, make_terms(workspace)),
         workspace=workspace,
         mind=FormulaMind(),
-        toolbox=make_toolbox(workspace, database, place.outbox),
+        toolbox=toolbox,
         owner=database.owner,
         reading=reading,
+        spans=telemetry.spans,
     )
-    return Assembly(place, workspace, database, reading, deps)
+    return Assembly(place, workspace, database, reading, deps, telemetry)
 
 
 def make_reading(workspace: Workspace) -> Reading:
@@ -171,7 +179,8 @@ def make_toolbox(workspace: Workspace, database: Database, outbox: Path) -> Tool
             "offer": OfferTool(),
             "case": CaseTool(database, "case"),
             "handoff": CaseTool(database, "handoff"),
-        }
+        },
+        settle=local.settle,
     )
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from domain.action import TOOL_NAMES
 from domain.errors import InputError, UsageError
 from domain.event import Event
 from service.assemble import Assembly, assemble
-from service.inputs import STANDARD_INPUT, DeadRow, Progress, read_inputs
+from service.inputs import STANDARD_INPUT, DeadRow, read_inputs
 from service.lines import as_json as line_json
 from service.lines import as_text, summary, who
 from service.running import Run
@@ -157,16 +158,19 @@ def retry_letters(
                 remedy="list them with `safeconduct events dead`",
             )
         chosen = [letter for letter in letters if not wanted or letter[0] in wanted]
+        decide = through_graph(assembly.deps)
+        printer = _Printer(as_json=as_json)
         rows = read = 0
         for letter in chosen:
-            decided = _decide_again(assembly, letter, now, as_json=as_json)
+            run = Run(assembly, decide, printer.take)
+            decided = _decide_again(assembly, run, letter, now)
             rows += decided
             read += bool(decided)
         print(f"{read} of {len(chosen)} letters could be read again: {rows} rows", file=sys.stderr)
     return 0
 
 
-def _decide_again(assembly: Assembly, letter: tuple[Any, ...], now: Any, *, as_json: bool) -> int:
+def _decide_again(assembly: Assembly, run: Run, letter: tuple[Any, ...], now: datetime) -> int:
     """Decide about a letter's events, then lay it aside; one that is refused again stays."""
     dead_id, place, sealed = letter
     raw = assembly.database.vault.open_letter(sealed)
@@ -176,7 +180,6 @@ def _decide_again(assembly: Assembly, letter: tuple[Any, ...], now: Any, *, as_j
         return 0
     if any(isinstance(item, InputError) for item in read):
         return 0  # a batch with a bad item: its good ones were decided when it came
-    run = Run(assembly, through_graph(assembly.deps), _Printer(as_json=as_json).take)
     asyncio.run(run.over([item for item in read if isinstance(item, Event)]))
     if run.counts["dead"]:
         return 0
@@ -186,7 +189,7 @@ def _decide_again(assembly: Assembly, letter: tuple[Any, ...], now: Any, *, as_j
     return run.rows
 
 
-def _wake(assembly: Assembly, now: Any, *, as_json: bool) -> int:
+def _wake(assembly: Assembly, now: datetime, *, as_json: bool) -> int:
     printer = _Printer(as_json=as_json)
     run = Run(assembly, through_graph(assembly.deps), printer.take)
     asyncio.run(run.wake(now))
@@ -262,12 +265,8 @@ class _Progress:
         self._task: Any = None
         self._wanted = sys.stderr.isatty()
 
-    @property
-    def tell(self) -> Progress:
-        """What the reader calls with every piece it took."""
-        return self._tell
-
-    def _tell(self, count: int) -> None:
+    def tell(self, count: int) -> None:
+        """Note that the reader has taken `count` bytes more."""
         self._taken += count
         if not self._wanted or time.monotonic() - self._began < PROGRESS_AFTER_SECONDS:
             return

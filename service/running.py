@@ -6,6 +6,7 @@ its own instant, through the same steps.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -18,14 +19,16 @@ from agents.steps import BATCH_MAX, Line
 from agents.supervisor import Decide
 from domain.canonical import canonical
 from domain.event import Event, Identifier
+from profiles.arrivals import Arrival
 from profiles.consents import restricts
-from profiles.people import Arrival
 from service.assemble import Assembly
 from service.inputs import DeadRow
 from store import tables as t
 from store.instants import micros
 from store.statements import Statement
 from store.work import Work
+
+LOG = logging.getLogger("safeconduct.service")
 
 Emit = Callable[[Line | DeadRow], None]
 
@@ -160,6 +163,7 @@ class Run:
             sealed=vault.seal_letter(raw),
         )
         self._deps.commit([work])
+        LOG.warning("a dead letter", extra={"fields": {"dead_id": dead_id, "reason": reason}})
 
 
 def _envelope(event: Event) -> bytes:

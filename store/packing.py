@@ -59,7 +59,7 @@ another format."""
 
 def pack(data: bytes) -> bytes:
     """The data, smaller."""
-    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 8, 0, _DICTIONARY)
+    packer = zlib.compressobj(3, zlib.DEFLATED, zlib.MAX_WBITS, 8, 0, _DICTIONARY)
     return _FORMAT + packer.compress(data) + packer.flush()
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import Dialect, Insert, Select, Table, Update, insert
+from sqlalchemy import BindParameter, Dialect, Insert, Table, bindparam, insert
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
 from sqlalchemy.sql.util import find_tables
+from sqlalchemy.sql.visitors import replacement_traverse
 
 DialectName = Literal["sqlite", "postgresql"]
 
@@ -35,20 +36,15 @@ class Statement:
     """One SQL statement with named parameters, some of which may be lists (for `IN`).
 
     List parameters are padded to a power of two with their last value, so that few texts are
-    ever compiled and the driver's own statement cache keeps hitting.
+    ever compiled and the driver's own statement cache keeps hitting. `tables` names every table
+    that it reads or writes.
     """
 
     def __init__(self, clause: ClauseElement) -> None:
-        self._clause = clause
+        self._clause: Any = replacement_traverse(clause, {}, _written_out)
         self._texts: dict[tuple[Any, ...], _Compiled] = {}
-
-    @cached_property
-    def tables(self) -> frozenset[str]:
-        """The names of all tables that it reads or changes."""
-        found = find_tables(
-            self._clause, check_columns=True, include_crud=True, include_selects=True
-        )
-        return frozenset(table.name for table in found if isinstance(table, Table))
+        found = find_tables(clause, check_columns=True, include_crud=True, include_selects=True)
+        self.tables = frozenset(str(table.name) for table in found if isinstance(table, Table))
 
     def on(self, dialect: DialectName, parameters: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
         """The text and positional values for these parameters."""
@@ -111,12 +107,21 @@ class Insertion:
         return f" ON CONFLICT ({', '.join(self._keys)}) DO UPDATE SET {settings}"
 
 
+def _written_out(element: Any, **_: Any) -> Any:
+    """A constant as part of the text: a partial index serves `state = 'open'`, not `state = ?`."""
+    if isinstance(element, BindParameter) and not element.required:
+        return bindparam(
+            None,
+            element.value,
+            element.type,
+            expanding=element.expanding,
+            literal_execute=True,
+        )
+    return None
+
+
 def _padded(values: Sequence[Any]) -> Sequence[Any]:
     if not values:
         return [None]  # matches nothing: `x IN (NULL)` is never true
     size = 1 << (len(values) - 1).bit_length()
     return [*values, *[values[-1]] * (size - len(values))]
-
-
-Query = Select[Any]
-Change = Update | Insert

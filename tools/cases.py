@@ -7,6 +7,7 @@ from typing import Literal
 from sqlalchemy import String, and_, bindparam, case, exists, insert, select, update
 
 from domain.canonical import canonical
+from store import keys
 from store import tables as t
 from store.database import Database
 from store.instants import micros
@@ -82,7 +83,7 @@ class CaseTool:
             "to_sealed": sealed,
         }
         # Both, because another process may open or close one until the person's key is claimed.
-        work.move(f"p:{intent.profile_id}")
+        work.move(keys.person(intent.profile_id))
         work.change(_UPDATE, **said)
         work.change(
             _OPEN_ONE, case=case_id, line=intent.arguments.get("queue"), state="open", **said

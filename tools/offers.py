@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, update
 
+from store import keys
 from store import tables as t
 from store.instants import micros
 from store.statements import Statement
@@ -48,24 +49,19 @@ class OfferTool:
         return None
 
 
-def stock_key(brand: str, offer: str) -> str:
-    """The counter of what is reserved or granted of an offer."""
-    return f"offer:{brand}:{offer}"
-
-
 def reserve(work: Work, brand: str, offer: str, *, first: bool) -> None:
     """Take one out of stock; the caller's work asserts the stock's contention key."""
-    key = stock_key(brand, offer)
+    key = keys.stock_counter(brand, offer)
     if first:
         work.insert(t.counters, key=key, amount=1)
     else:
         work.change(_TAKE, k=key, many=1)
-    work.move(f"s:{key}")
+    work.move(keys.stock(brand, offer))
 
 
 def release(work: Work, brand: str, offer: str, decision_id: str) -> None:
     """Put one back, and take back the grant if it was made."""
-    key = stock_key(brand, offer)
+    key = keys.stock_counter(brand, offer)
     work.change(_TAKE, k=key, many=-1)
     work.change(_REVOKE, decision=decision_id)
-    work.move(f"s:{key}")
+    work.move(keys.stock(brand, offer))

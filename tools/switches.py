@@ -12,15 +12,14 @@ from datetime import datetime
 from sqlalchemy import bindparam, select, update
 
 from domain.errors import StoreError, UsageError
+from store import keys
 from store import tables as t
 from store.database import Database
 from store.instants import instant, micros
 from store.statements import Statement
 from store.work import Work
 
-KEY = "s:kill"
 EVERYTHING = "all"
-SCOPES = ("channel", "tool", "journey", "team")
 
 _COLUMNS = (
     t.kill_switches.c.scope,
@@ -100,14 +99,14 @@ def turn_off(database: Database, scope: str, *, reason: str, by: str, at: dateti
 
 
 def _revision(database: Database) -> int:
-    rows = database.rows(_REVISION, key=KEY)
+    rows = database.rows(_REVISION, key=keys.SWITCHES)
     return int(rows[0][0]) if rows else 0
 
 
 def _work(scope: str, revision: int) -> Work:
     work = Work(shown_as=f"kill switch `{scope}`")
-    work.asserts[KEY] = revision
-    work.move(KEY)
+    work.asserts[keys.SWITCHES] = revision
+    work.move(keys.SWITCHES)
     return work
 
 

@@ -7,13 +7,16 @@ lies in the store, the writes that make it so; effect and outcome are then one c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from domain.verdict import Code
 from store.work import Work
+
+LOG = logging.getLogger("safeconduct.tools")
 
 Recovery = Literal["native_key", "lookup", "none", "store"]
 """What can be learnt about a step that was interrupted: `store` effects are there or not."""
@@ -60,10 +63,15 @@ class Tool(Protocol):
 
 
 class Toolbox:
-    """The closed set of tools."""
+    """The closed set of tools.
 
-    def __init__(self, tools: Mapping[str, Tool]) -> None:
+    `settle` makes durable whatever the tools reported sent, outside the store. It is called before
+    an outcome is recorded, so that nothing is recorded as sent that a power cut then takes back.
+    """
+
+    def __init__(self, tools: Mapping[str, Tool], settle: Callable[[], None] | None = None) -> None:
         self._tools = dict(tools)
+        self.settle = settle or _nothing
 
     async def execute(self, intent: Intent, work: Work) -> Outcome:
         """Carry out one step. A tool that raises leaves the step `unknown`, never repeated."""
@@ -73,7 +81,9 @@ class Toolbox:
         try:
             return await tool.execute(intent, work)
         except Exception as error:  # noqa: BLE001 - nobody can say whether the effect took place
-            return Outcome("unknown", f"the tool failed: {type(error).__name__}")
+            kind = type(error).__name__
+            LOG.warning("a tool raised", extra={"fields": {"tool": intent.tool, "error": kind}})
+            return Outcome("unknown", f"the tool failed: {kind}")
 
     async def reconcile(self, intent: Intent) -> Outcome:
         """What became of a step that was `sending` when its process ended."""
@@ -90,3 +100,7 @@ class Toolbox:
                 if done is not None:
                     return done
                 return Outcome("cancelled", "interrupted before it was sent", "permit_expired")
+
+
+def _nothing() -> None:
+    """There is nothing outside the store to make durable."""

@@ -11,7 +11,7 @@ import pytest
 from agents.record import read_record
 from domain.context import Context
 from domain.event import Event
-from profiles.people import content_print, event_key
+from profiles.prints import content_print, event_key
 from service.running import _envelope
 from tests.shop import Shop, at, cart, consent, open_shop, row
 

@@ -15,7 +15,7 @@ import pytest
 
 from agents import passes
 from agents.steps import Line
-from profiles.people import Arrival
+from profiles.arrivals import Arrival
 from service import cli
 from tests.service.test_interruption import check, story
 from tests.shop import Shop, at, cart, consent, open_shop, row

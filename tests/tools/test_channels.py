@@ -26,6 +26,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP as Server
 from aiosmtpd.smtp import AuthResult, Envelope, Session
 
+from domain.errors import DeliveryUnknown
 from tools.channels.channel import Channel, Message, Receipt
 from tools.channels.local import LocalOutbox
 from tools.channels.smtp import SmtpChannel
@@ -49,7 +50,10 @@ def _message(**changed: Any) -> Message:
 
 
 def _send(via: Channel, /, **changed: Any) -> Receipt:
-    return asyncio.run(via.send(_message(**changed)))
+    receipt = asyncio.run(via.send(_message(**changed)))
+    if isinstance(via, LocalOutbox):
+        via.settle()
+    return receipt
 
 
 def _read(raw: bytes) -> EmailMessage:
@@ -402,9 +406,11 @@ from datetime import datetime
 from tools.channels.channel import Message
 from tools.channels.local import LocalOutbox
 os.link = lambda *_: os._exit(9)
-asyncio.run(LocalOutbox(pathlib.Path(sys.argv[1])).send(Message(
+outbox = LocalOutbox(pathlib.Path(sys.argv[1]))
+asyncio.run(outbox.send(Message(
     "d-01-0", "email", "anne@example.org", "hello@shop.example", "s", "b", {},
     datetime.fromisoformat(sys.argv[2]))))
+outbox.settle()
 """
 
 
@@ -422,7 +428,7 @@ def test_a_process_that_dies_before_the_link_has_sent_nothing(tmp_path: Path) ->
 def test_a_slow_sender_cannot_send_after_lookup_said_no(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where lookup answers that nothing was sent, the sender it overtook fails."""
+    """Where lookup answers that nothing was sent, the sender it overtook cannot record it."""
     outbox, link, answers = LocalOutbox(tmp_path), os.link, list[Receipt | None]()
 
     def overtaken(source: str, target: str) -> None:
@@ -434,7 +440,10 @@ def test_a_slow_sender_cannot_send_after_lookup_said_no(
         link(source, target)
 
     monkeypatch.setattr(os, "link", overtaken)
-    assert _send(outbox).state == "failed"
+    with pytest.raises(DeliveryUnknown, match="may not be there"):
+        _send(outbox)
+    with pytest.raises(DeliveryUnknown):  # nor later: nothing more is recorded by this process
+        outbox.settle()
     assert answers == [None]
     assert _files(tmp_path) == []
 

@@ -5,46 +5,77 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from domain.errors import DeliveryError
+from domain.errors import DeliveryError, DeliveryUnknown
 from tools.channels.channel import NAME, Message, Receipt, check
 from tools.channels.mail import compose
 from tools.toolbox import Recovery
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _SUFFIXES = ("eml", "json")
+WRITERS_MAX = 8
 
 
 class LocalOutbox:
     """Serves any channel: e-mail as `.eml`, everything else as `.json`.
 
     A message lies at `folder/<channel>/<day in UTC>/<key>.<suffix>`. It is written beside its place
-    and linked to it: a name is taken once, so that a key is delivered once, whoever tries.
+    and linked to it once it is durable: a name is taken once, so that a key is delivered once,
+    whoever tries, and what bears a name is whole. The disk is waited for in threads, by `settle`
+    at the latest.
 
     Args:
         folder: made when the first message is sent.
     """
 
-    __slots__ = ("_folder",)
+    __slots__ = ("_folder", "_threads", "_unsettled")
 
     name = "local"
     recovery: Recovery = "lookup"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._threads = ThreadPoolExecutor(WRITERS_MAX, thread_name_prefix="outbox")
+        self._unsettled: set[Future[None]] = set()
 
     async def send(self, message: Message) -> Receipt:
-        """Write it down durably; `sent` too where this key was already there."""
+        """Write it down; `sent` too where this key was already there."""
         try:
             content, suffix = _content(message)
         except DeliveryError as error:
             return Receipt("failed", str(error))
-        place = self._folder / message.channel / _day(message.sent_at)
-        return _deliver(place, message.key, content, suffix)
+        place = f"{self._folder}/{message.channel}/{_day(message.sent_at)}"
+        name = f"{place}/{message.key}.{suffix}"
+        if os.path.exists(name):  # noqa: PTH110 - as fast as it gets
+            return Receipt("sent", "already sent")
+        part = f"{place}/.{message.key}.{secrets.token_hex(4)}.part"
+        try:
+            file = _written(Path(place), part, content)
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(part)  # noqa: PTH108 - as fast as it gets
+            return Receipt("failed", f"the outbox cannot be written: {error.strerror}")
+        self._unsettled.add(self._threads.submit(_publish, file, part, name))
+        return Receipt("sent")
+
+    def settle(self) -> None:
+        """Wait until everything sent so far is there for good. Raises `DeliveryUnknown`."""
+        waiting = tuple(self._unsettled)
+        try:
+            for one in waiting:
+                one.result()
+        except OSError as error:
+            raise DeliveryUnknown(
+                f"what was sent may not be there: {error.strerror}",
+                place=str(self._folder),
+                remedy="its outcome is not recorded: mend the disk, and run again",
+            ) from error
+        self._unsettled.difference_update(waiting)
 
     async def lookup(self, key: str, sent_at: datetime) -> Receipt | None:
         """Whether the file is there. A half-written one is removed, and can then never be sent."""
@@ -88,25 +119,16 @@ def _day(at: datetime) -> str:
     return at.astimezone(UTC).date().isoformat()
 
 
-def _deliver(place: Path, key: str, content: bytes, suffix: str) -> Receipt:
-    """Link the finished file to its name: the one instant before which nothing was sent."""
-    part = f"{place}/.{key}.{secrets.token_hex(4)}.part"
-    detail = ""
+def _written(place: Path, part: str, content: bytes) -> int:
+    """The descriptor of a new file with that content, not yet durable."""
+    descriptor = _open(place, part)
     try:
-        _write(_open(place, part), content)
-        os.link(part, f"{place}/{key}.{suffix}")
-    except FileExistsError:
-        detail = "already sent"
-    except OSError as error:
-        return Receipt("failed", f"the outbox cannot be written: {error.strerror}")
-    finally:
-        with suppress(OSError):
-            os.unlink(part)  # noqa: PTH108 - as `os.link` above it
-    try:
-        _sync(place)
-    except OSError as error:
-        return Receipt("unknown", f"written, but perhaps not for good: {error.strerror}")
-    return Receipt("sent", detail)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _open(place: Path, part: str) -> int:
@@ -118,11 +140,17 @@ def _open(place: Path, part: str) -> int:
         return os.open(part, _NEW, 0o600)
 
 
-def _write(descriptor: int, content: bytes) -> None:
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
+def _publish(descriptor: int, part: str, name: str) -> None:
+    """Link the durable file to its name: the one instant before which nothing was sent."""
+    try:
         os.fsync(descriptor)
+        with suppress(FileExistsError):  # another sender of this key was first
+            os.link(part, name)
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            os.unlink(part)  # noqa: PTH108 - as `os.link` above it
+    _sync(Path(name).parent)
 
 
 def _make(folder: Path) -> None:

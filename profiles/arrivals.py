@@ -1,0 +1,75 @@
+"""What is asked about, and what was perceived of it: the hand-over between reading and deciding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from domain.consent import Consent
+from domain.context import ContactPoint, Context, Pass, Suppression
+from domain.errors import InputError
+from domain.event import Event
+from profiles import consents
+from profiles.identity import Resolution
+from profiles.state import Fragment
+from store.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One question: an event that came in, or a later pass over one that did.
+
+    `now` is the decision's instant. `event_key`, `event_id` and `root_id` are
+    known on later passes only.
+    """
+
+    event: Event
+    now: datetime
+    asked: Pass = field(default_factory=Pass)
+    event_key: bytes | None = None
+    event_id: str | None = None
+    root_id: str | None = None
+
+
+@dataclass(slots=True)
+class Perceived:
+    """What was read for one arrival.
+
+    Exactly one of these holds: `context` is set and `work` prepared; `duplicate_of` names the
+    first decision on this event; `refused` says why it is a dead letter (`work` then holds what
+    must be kept of it all the same, an opt-out); `again` asks for another round.
+    """
+
+    arrival: Arrival
+    event_key: bytes
+    event_id: str
+    work: Work
+    context: Context | None = None
+    duplicate_of: str | None = None
+    refused: InputError | None = None
+    again: bool = False
+    new_profiles: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Draft:
+    """One arrival on its way to a context.
+
+    `members` are the person's fragments, the root's first. `keys` are contention keys that the
+    event moves beside the person's. `domains` are fingerprints of the domains of `points`.
+    `entering` is the instance that the event names of each journey it concerns.
+    """
+
+    perceived: Perceived
+    resolution: Resolution
+    root_id: str
+    members: dict[str, Fragment]
+    statement: consents.Statement | None = None
+    block: consents.Block | None = None
+    bounced: str | None = None
+    consent_lines: list[Consent] = field(default_factory=list)
+    block_lines: list[Suppression] = field(default_factory=list)
+    points: tuple[ContactPoint, ...] = ()
+    domains: tuple[str, ...] = ()
+    entering: dict[str, str] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)

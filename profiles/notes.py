@@ -1,0 +1,232 @@
+"""Prepares what an event says about consent, blocks and addresses, for its decision's work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from domain.canonical import canonical
+from domain.consent import Consent
+from domain.context import Suppression
+from domain.event import Event, Identifier
+from profiles import consents, queries
+from profiles.arrivals import Draft
+from profiles.prints import content_print, domain_ref, identifier_ref
+from profiles.readers.claims import normalise
+from profiles.terms import Terms
+from store import keys
+from store import tables as t
+from store.database import Snapshot
+from store.ids import time_ordered
+from store.instants import micros
+from store.vault import Vault
+
+
+class Notes:
+    """Writes down what an event's statements change, and which contention keys they move."""
+
+    def __init__(self, vault: Vault, terms: Terms) -> None:
+        self._vault = vault
+        self._terms = terms
+
+    def take(self, draft: Draft, snapshot: Snapshot) -> None:
+        """Prepare what the event says about consent, blocks and addresses."""
+        if draft.statement is not None:
+            self._note_consent(draft, draft.statement, snapshot)
+        if draft.block is not None:
+            self._note_block(draft, draft.block)
+        if draft.bounced is not None:
+            ref = self._address_ref(draft.bounced)
+            until = draft.perceived.arrival.event.received_at + consents.UNREACHABLE_FOR
+            draft.perceived.work.change(queries.GIVE_UP, point=ref, until=micros(until))
+            draft.keys.add(keys.point(ref))
+            draft.points = tuple(
+                replace(point, unreachable_until=until) if point.ref == ref else point
+                for point in draft.points
+            )
+
+    def _note_consent(self, draft: Draft, said: consents.Statement, snapshot: Snapshot) -> None:
+        perceived, event = draft.perceived, draft.perceived.arrival.event
+        self._evidence_key(draft, snapshot)
+        for index, ref in enumerate(self._consent_points(draft, said)):
+            consent_id = time_ordered(
+                "c",
+                event.received_at,
+                self._vault.fingerprint_bytes(
+                    "consent",
+                    perceived.event_key + content_print(self._vault, event) + bytes([index]),
+                ),
+            )
+            line = Consent(
+                kind=said.kind,
+                profile_id=draft.root_id,
+                controller=self._terms.controllers[said.brand or self._terms.brand],
+                brand=said.brand if said.kind != "objection" else None,
+                channel=said.channel if said.kind != "objection" else None,
+                purpose=said.purpose,
+                topic=said.topic,
+                contact_point=ref,
+                occurred_at=event.time,
+                received_at=event.received_at,
+                expires_at=said.expires_at,
+                source=event.source,
+                ref=consent_id,
+            )
+            draft.consent_lines.append(line)
+            self._keep_consent(draft, line, said.evidence)
+            if ref is not None:
+                draft.keys.add(keys.point(ref))
+        if said.kind in ("denial", "objection"):
+            self._bring_forward(draft, said, snapshot)
+
+    def _bring_forward(self, draft: Draft, said: consents.Statement, snapshot: Snapshot) -> None:
+        """What is held in this scope is asked again at once, and finds the new answer.
+
+        A denial at a contact point concerns everybody who uses it.
+        """
+        refs = [line.contact_point for line in draft.consent_lines if line.contact_point]
+        holders = snapshot.rows(queries.HOLDERS, refs=refs) if refs else []
+        people = sorted({*draft.members, *(profile_id for _, profile_id, _ in holders)})
+        wide = said.kind == "objection"
+        draft.perceived.work.change(
+            queries.BRING_FORWARD,
+            people=people,
+            any_channel=int(wide or said.channel is None),
+            of_channel=said.channel or "",
+            any_purpose=int(said.purpose is None),
+            of_purpose=said.purpose or "",
+            due=micros(draft.perceived.arrival.now),
+        )
+
+    def _consent_points(self, draft: Draft, said: consents.Statement) -> Sequence[str | None]:
+        """The contact points a statement names: the one written, else those of its channel."""
+        if said.kind == "objection":
+            return (None,)
+        if said.address is not None and (said.kind != "denial" or self._is_address(said.address)):
+            return (self._address_ref(said.address),)
+        kind = self._terms.addresses.get(said.channel or "", "none")
+        refs = [point.ref for point in draft.points if point.kind == kind]
+        if said.kind == "denial" and said.channel is None:
+            refs = [point.ref for point in draft.points]
+        if not refs:
+            return (None,)
+        if said.kind in ("grant", "pending"):
+            refs = self._own_first(draft, kind, refs)
+        # A yes is for the address it came with, else the newest; a no is for every one that is
+        # known, and so is a no at an address that nobody can read.
+        return refs if said.kind == "denial" else refs[-1:]
+
+    def _own_first(self, draft: Draft, kind: str, refs: list[str]) -> list[str]:
+        """The address that the event itself bears, else one that nobody else uses."""
+        named = [
+            identifier_ref(self._vault, i)
+            for i in draft.perceived.arrival.event.identifiers
+            if i.ns == kind
+        ]
+        alone = [point.ref for point in draft.points if point.ref in refs and not point.shared]
+        return named or alone or refs
+
+    def _keep_consent(self, draft: Draft, line: Consent, evidence: Mapping[str, Any]) -> None:
+        draft.perceived.work.append(
+            t.consents,
+            line.profile_id,
+            consent_id=line.ref,
+            kind=line.kind,
+            controller=line.controller,
+            brand=line.brand,
+            channel=line.channel,
+            purpose=line.purpose,
+            topic=line.topic,
+            contact_point=line.contact_point,
+            occurred_at=micros(line.occurred_at),
+            received_at=micros(line.received_at),
+            expires_at=micros(line.expires_at),
+            source=line.source,
+            sealed=self._vault.seal(
+                line.profile_id, "evidence", "consents", canonical(dict(evidence))
+            ),
+        )
+
+    def _evidence_key(self, draft: Draft, snapshot: Snapshot) -> None:
+        root = draft.root_id
+        for _, wrapped in snapshot.rows(queries.EVIDENCE_KEYS, people=[root]):
+            self._vault.unwrap(root, "evidence", wrapped)
+            return
+        wrapped = self._vault.new_key(root, "evidence")
+        draft.perceived.new_profiles.append(root)
+        draft.perceived.work.insert(
+            t.data_keys, profile_id=root, retention="evidence", wrapped=wrapped
+        )
+
+    def _note_block(self, draft: Draft, said: consents.Block) -> None:
+        event = draft.perceived.arrival.event
+        ref = draft.root_id if said.target == "person" else self._address_ref(said.address or "")
+        if said.target == "domain":
+            ref = domain_ref(self._vault, said.address or "")
+        suppression_id = time_ordered("s", event.received_at, draft.perceived.event_key)
+        draft.block_lines.append(
+            Suppression(
+                suppression_id if said.target != "address" else ref,
+                said.target,
+                said.brand,
+                said.channels,
+                said.blocks,
+                said.reason,
+                said.expires_at,
+                said.shown_to,
+            )
+        )
+        draft.perceived.work.append(
+            t.suppressions,
+            draft.root_id,
+            suppression_id=suppression_id,
+            target=said.target,
+            ref=ref,
+            brand=said.brand,
+            channels=None if said.channels is None else canonical(said.channels).decode(),
+            blocks=said.blocks,
+            reason=said.reason,
+            shown_to=canonical(said.shown_to).decode(),
+            created_at=micros(event.received_at),
+            expires_at=micros(said.expires_at),
+        )
+        if said.target != "person":
+            draft.keys.add(keys.point(ref))
+
+    def observed(self, draft: Draft, event: Event) -> None:
+        """Count a contact that somebody else made."""
+        channel = consents.observed_channel(event, self._terms)
+        kind = self._terms.addresses[channel]
+        point = next((p.ref for p in reversed(draft.points) if p.kind == kind), None)
+        named = event.properties.get("contact_point")
+        if isinstance(named, str) and self._is_address(named):
+            point = self._address_ref(named)
+        if point is not None:
+            draft.perceived.work.move(keys.point(point))
+        draft.perceived.work.insert(
+            t.contacts,
+            contact_id=time_ordered("o", event.time, draft.perceived.event_key),
+            profile_id=draft.root_id,
+            contact_point=point,
+            at=micros(event.time),
+            brand=self._terms.brand_of(event),
+            channel=channel,
+            purpose=consents.observed_purpose(event, self._terms),
+            action="observed",
+            counted=1,
+            state="observed",
+        )
+
+    def _address_ref(self, address: str) -> str:
+        """The contact point of an address as somebody wrote it."""
+        ns = _kind_of(address)
+        known = normalise(ns, address, self._terms.region)
+        return identifier_ref(self._vault, known or Identifier(ns, address.strip().lower()))
+
+    def _is_address(self, address: str) -> bool:
+        return normalise(_kind_of(address), address, self._terms.region) is not None
+
+
+def _kind_of(address: str) -> str:
+    return "email" if "@" in address else "phone"

@@ -1,0 +1,199 @@
+"""Everything the store holds about a batch's people, read once and handed out person by person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from domain.canonical import parse
+from domain.consent import Consent
+from domain.context import (
+    CONTACTS_IN_CONTEXT_MAX,
+    ApprovalFact,
+    Contact,
+    OfferState,
+    Suppression,
+)
+from domain.journey import Arm, Instance
+from profiles import queries
+from profiles.arrivals import Draft
+from profiles.terms import Terms
+from store import keys
+from store.database import Snapshot
+from store.instants import instant, micros
+
+
+class Pool:
+    """Rows read once for a whole batch, handed out person by person."""
+
+    def __init__(self, snapshot: Snapshot, terms: Terms, drafts: Sequence[Draft]) -> None:
+        self._snapshot = snapshot
+        self._terms = terms
+        self._since = {
+            profile_id: micros(draft.perceived.arrival.now - terms.look_back)
+            for draft in drafts
+            for profile_id in draft.members
+        }
+        self._oldest = min(self._since.values())
+        people = sorted(self._since)
+        refs = sorted({point.ref for draft in drafts for point in draft.points})
+        domains = sorted({domain for draft in drafts for domain in draft.domains})
+        self._consents = snapshot.rows(queries.CONSENTS, people=people, refs=refs)
+        self._suppressions = snapshot.rows(queries.SUPPRESSIONS, refs=[*people, *refs, *domains])
+        named = sorted({key for draft in drafts for key in draft.entering.values()})
+        self._instances = snapshot.rows(queries.INSTANCES, people=people, named=named)
+        self._arms = snapshot.rows(queries.ASSIGNMENTS, people=people)
+        self._approvals = snapshot.rows(queries.APPROVALS, people=people)
+        self._cases = snapshot.rows(queries.OPEN_CASES, people=people)
+        self._grants = snapshot.rows(queries.GRANTS, people=people) if terms.stock else []
+        self.switches = tuple(scope for (scope,) in snapshot.rows(queries.SWITCHES))
+        stocks = [(brand, name) for brand in sorted(terms.controllers) for name in terms.stock]
+        self._counters = self._read_counters(stocks)
+        read = {
+            keys.SWITCHES,
+            *(keys.person(profile_id) for profile_id in people),
+            *(keys.point(ref) for ref in (*refs, *domains)),
+            *(keys.stock(brand, name) for brand, name in stocks),
+            *(key for draft in drafts for key in draft.keys),
+        }
+        self._revisions = dict(snapshot.rows(queries.REVISIONS, keys=sorted(read)))
+
+    def consents(self, ids: Sequence[str], refs: set[str]) -> list[Consent]:
+        """The ledger's lines that concern this person or the person's contact points."""
+        return [
+            Consent(*row[:8], *(instant(at) for at in row[8:11]), *row[11:])
+            for row in self._consents
+            if row[1] in ids or row[7] in refs
+        ]
+
+    def suppressions(
+        self, ids: Sequence[str], refs: set[str], domains: Sequence[str]
+    ) -> list[Suppression]:
+        """The blocks on this person, the person's addresses and their domains."""
+        return [
+            _suppression(row)
+            for row in self._suppressions
+            if row[0] in ids or row[0] in refs or row[0] in domains
+        ]
+
+    def contacts(
+        self, ids: Sequence[str], refs: set[str], parent_id: str | None
+    ) -> tuple[tuple[Contact, ...], bool]:
+        """The most recent contacts with this person or at these points, newest first.
+
+        What the parent decision holds in reserve is this pass's own, and not counted against it.
+        """
+        most = CONTACTS_IN_CONTEXT_MAX + 1
+        found: dict[str, Contact] = {}
+        for profile_id in ids:
+            since = self._since.get(profile_id, self._oldest)
+            rows = self._snapshot.rows(
+                queries.CONTACTS_OF_PEOPLE, person=profile_id, since=since, most=most
+            )
+            found.update((row[10], _contact(row)) for row in rows if _others(row, parent_id))
+        for ref in sorted(refs):
+            rows = self._snapshot.rows(
+                queries.CONTACTS_AT_POINTS, point=ref, since=self._oldest, most=most
+            )
+            found.update((row[10], _contact(row)) for row in rows if _others(row, parent_id))
+        newest = sorted(found.items(), key=lambda item: (item[1].at, item[0]), reverse=True)
+        kept = tuple(contact for _, contact in newest[:CONTACTS_IN_CONTEXT_MAX])
+        return kept, len(newest) > CONTACTS_IN_CONTEXT_MAX
+
+    def instances(self, ids: Sequence[str]) -> tuple[Instance, ...]:
+        """The person's journey instances; of two with one key the earlier stays."""
+        found: dict[tuple[str, str], Instance] = {}
+        for row in self._instances:
+            if row[0] not in ids:
+                continue
+            entered_at, ends_at = instant(row[4]), instant(row[5])
+            made = Instance(row[1], row[2], row[3], entered_at, ends_at, row[6])
+            kept = found.get((made.journey, made.key))
+            if kept is None or made.entered_at < kept.entered_at:
+                found[(made.journey, made.key)] = made
+        return tuple(found.values())
+
+    def arms(self, ids: Sequence[str]) -> dict[str, Arm]:
+        """The person's holdout assignments; merged arms that differ mean held out."""
+        arms: dict[str, Arm] = {}
+        for profile_id, journey, arm in self._arms:
+            if profile_id in ids and arms.get(journey) != "held_out":
+                arms[journey] = arm
+        return arms
+
+    def approvals(self, ids: Sequence[str], now: datetime) -> tuple[ApprovalFact, ...]:
+        """What has been said about proposals for this person, as of `now`."""
+        return tuple(_approval(row[1:], now) for row in self._approvals if row[0] in ids)
+
+    def cases(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """The reasons of the person's open cases."""
+        return tuple(reason for profile_id, reason, _, _ in self._cases if profile_id in ids)
+
+    def human_in_charge(self, ids: Sequence[str]) -> bool:
+        """Whether somebody has accepted a hand-off that is still open."""
+        return any(
+            profile_id in ids and kind == "handoff" and accepted_at is not None
+            for profile_id, _, kind, accepted_at in self._cases
+        )
+
+    def offers(self, ids: Sequence[str], brand: str, reserved: str | None) -> dict[str, OfferState]:
+        """What is left of each offer, and whether the person holds it.
+
+        The one that the parent decision holds in reserve is there for this pass.
+        """
+        held = {
+            offer for profile_id, offer, of in self._grants if profile_id in ids and of == brand
+        }
+        return {
+            name: OfferState(
+                name,
+                stock - self._counters.get(keys.stock_counter(brand, name), 0) + (name == reserved),
+                name in held,
+            )
+            for name, stock in self._terms.stock.items()
+        }
+
+    def revisions(self, names: Iterable[str]) -> dict[str, int]:
+        """The revision of each contention key; 0 where it was never written."""
+        return {name: self._revisions.get(name, 0) for name in names}
+
+    def _read_counters(self, stocks: Sequence[tuple[str, str]]) -> dict[str, int]:
+        counters = [keys.stock_counter(brand, name) for brand, name in stocks]
+        return dict(self._snapshot.rows(queries.COUNTERS, keys=counters)) if counters else {}
+
+
+def _others(row: tuple[Any, ...], decision_id: str | None) -> bool:
+    return decision_id is None or row[11] != decision_id
+
+
+def _suppression(row: tuple[Any, ...]) -> Suppression:
+    ref, suppression_id, target, brand, channels, blocks, reason, expires_at, shown_to = row
+    return Suppression(
+        ref if target == "address" else suppression_id,
+        target,
+        brand,
+        None if channels is None else tuple(parse(channels)),
+        blocks,
+        reason,
+        instant(expires_at),
+        tuple(parse(shown_to)),
+    )
+
+
+def _approval(row: tuple[Any, ...], now: datetime) -> ApprovalFact:
+    """One request: past its end it has expired, whether or not a timer has run."""
+    approval_id, proposal_hash, state, decided_by, decided_at, expires_at = row
+    late = state == "pending" and expires_at <= micros(now)
+    return ApprovalFact(
+        approval_id,
+        proposal_hash,
+        "expired" if late else state,
+        decided_by,
+        instant(decided_at),
+        instant(expires_at),
+    )
+
+
+def _contact(row: tuple[Any, ...]) -> Contact:
+    return Contact(instant(row[0]), *row[1:10])

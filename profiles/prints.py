@@ -1,0 +1,50 @@
+"""Keyed fingerprints of events and identifiers: equal things are found, and nothing is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain.canonical import canonical
+from domain.context import Pass
+from domain.event import Event, Identifier
+from store.vault import Vault
+
+
+def event_key(vault: Vault, event: Event) -> bytes:
+    """The keyed fingerprint of (source, id); without an id, of the content and the ordinal."""
+    if event.id is not None:
+        return vault.fingerprint_bytes("event", canonical([event.source, event.id]))
+    parts = [event.source, event.kind, event.name, event.occurred_at, _content(event)]
+    return vault.fingerprint_bytes("event without id", canonical([*parts, event.ordinal]))
+
+
+def pass_print(vault: Vault, event_key: bytes, asked: Pass) -> bytes:
+    """What tells one pass over an event from any other: the source of its ids and its seed."""
+    told_apart = [event_key, asked.kind, asked.n, asked.parent_id]
+    return vault.fingerprint_bytes("pass", canonical(told_apart))
+
+
+def event_id(event: Event, key: bytes) -> str:
+    """How people and programs name the event: `source/id`, or `source/` and its key."""
+    return f"{event.source}/{event.id if event.id is not None else '~' + key.hex()}"
+
+
+def content_print(vault: Vault, event: Event) -> bytes:
+    """The keyed fingerprint of all that the producer said, to tell a repeat from a reused id."""
+    return vault.fingerprint_bytes(
+        "content", canonical([event.kind, event.name, event.occurred_at, _content(event)])
+    )
+
+
+def identifier_ref(vault: Vault, identifier: Identifier) -> str:
+    """The keyed fingerprint that an identifier is looked up by."""
+    return vault.fingerprint("identifier", identifier.ns, identifier.value)
+
+
+def _content(event: Event) -> list[Any]:
+    return [sorted(event.identifiers), event.properties, event.traits, event.brand]
+
+
+def domain_ref(vault: Vault, address: str) -> str:
+    """The keyed fingerprint of a domain, or of the one an e-mail address belongs to."""
+    return vault.fingerprint("domain", address.rpartition("@")[2])

@@ -1,0 +1,25 @@
+"""Names of contention keys and shared counters: what decisions about one thing must agree on."""
+
+from __future__ import annotations
+
+SWITCHES = "s:kill"
+
+
+def person(profile_id: str) -> str:
+    """The key of a person: the fragment that stands for all of them."""
+    return f"p:{profile_id}"
+
+
+def point(ref: str) -> str:
+    """The key of a contact point, or of a domain of them, by its fingerprint."""
+    return f"c:{ref}"
+
+
+def stock_counter(brand: str, offer: str) -> str:
+    """The counter of what is reserved or granted of an offer."""
+    return f"offer:{brand}:{offer}"
+
+
+def stock(brand: str, offer: str) -> str:
+    """The key of an offer's stock."""
+    return f"s:{stock_counter(brand, offer)}"
