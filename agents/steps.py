@@ -41,6 +41,7 @@ from traces.spans import IDLE, Spans, Trail, Watch
 LOG = logging.getLogger("safeconduct.agents")
 
 BATCH_MAX = 8
+GROUP_MAX = 32
 ROUNDS_MAX = 8
 
 _WAITING = Statement(

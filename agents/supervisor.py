@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from agents.steps import BATCH_MAX, ROUNDS_MAX, STEPS, Batch, Deps, Line, Step
+from agents.steps import BATCH_MAX, GROUP_MAX, ROUNDS_MAX, STEPS, Batch, Deps, Line, Step
 from domain.errors import UsageError
 from profiles.arrivals import Arrival
 
@@ -45,17 +45,19 @@ def through_graph(deps: Deps) -> Decide:
     config = {"recursion_limit": len(STEPS) * (ROUNDS_MAX + 1) + 1}
 
     async def run(arrivals: Sequence[Arrival]) -> tuple[Line, ...]:
-        state = await graph.ainvoke(_begin(arrivals), config=config, output_keys=["lines"])
+        state = await graph.ainvoke(
+            _begin(arrivals, BATCH_MAX), config=config, output_keys=["lines"]
+        )
         return in_order(arrivals, state["lines"])
 
     return run
 
 
 def through_steps(deps: Deps) -> Decide:
-    """Decide batches through the same steps without the graph: for bulk work."""
+    """Decide groups of up to 32 through the same steps without the graph: for bulk work."""
 
     async def run(arrivals: Sequence[Arrival]) -> tuple[Line, ...]:
-        state = _begin(arrivals)
+        state = _begin(arrivals, GROUP_MAX)
         while state["arrivals"]:
             for step in STEPS:
                 state |= await step(state, deps)
@@ -70,9 +72,9 @@ def in_order(arrivals: Sequence[Arrival], lines: Sequence[Line]) -> tuple[Line, 
     return tuple(sorted(lines, key=lambda line: places[id(line.arrival)]))
 
 
-def _begin(arrivals: Sequence[Arrival]) -> Batch:
-    if not 1 <= len(arrivals) <= BATCH_MAX:
-        raise UsageError(f"a batch holds 1 to {BATCH_MAX} arrivals, not {len(arrivals)}")
+def _begin(arrivals: Sequence[Arrival], most: int) -> Batch:
+    if not 1 <= len(arrivals) <= most:
+        raise UsageError(f"a batch holds 1 to {most} arrivals, not {len(arrivals)}")
     return {"arrivals": tuple(arrivals), "lines": (), "round": 0}
 
 

@@ -9,6 +9,7 @@ from domain.consent import Consent
 from domain.context import ContactPoint, Context, Pass, Suppression
 from domain.errors import InputError
 from domain.event import Event
+from domain.journey import Journey
 from profiles import consents
 from profiles.identity import Resolution
 from profiles.state import Fragment
@@ -71,5 +72,12 @@ class Draft:
     block_lines: list[Suppression] = field(default_factory=list)
     points: tuple[ContactPoint, ...] = ()
     domains: tuple[str, ...] = ()
+    triggered: tuple[Journey, ...] = ()
     entering: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is anything to decide: an event that triggers no journey only tells."""
+        return bool(self.triggered)
+
     keys: set[str] = field(default_factory=set)

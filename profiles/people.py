@@ -239,6 +239,7 @@ class People:
         for draft, person in zip(drafts, folds, strict=True):
             self._take_points(draft, person, holders)
             self._notes.take(draft, snapshot)
+            draft.triggered = self._enrolment.triggered(draft.perceived.arrival.event)
             draft.entering = self._enrolment.instances(draft.perceived.arrival.event)
         pool = Pool(snapshot, self._terms, drafts)
         for draft, person in zip(drafts, folds, strict=True):
@@ -288,14 +289,16 @@ class People:
         event, brand = arrival.event, terms.brand_of(arrival.event)
         ids = (draft.root_id, *sorted(draft.members.keys() - {draft.root_id}))
         refs = {point.ref for point in draft.points}
-        triggered = self._enrolment.triggered(event)
         assigned = pool.arms(ids)
-        arms = self._enrolment.arms(draft.root_id, triggered, assigned)
+        arms = self._enrolment.arms(draft.root_id, draft.triggered, assigned)
         self._assign(draft, arms, assigned)
-        contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
+        contacts: tuple[Contact, ...] = ()
+        truncated = False
         open_cases = pool.cases(ids)
         fields, withheld = visible(terms, brand, person, event)
-        fields |= _signals(draft, person, contacts, open_cases)
+        if draft.asks:
+            contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
+            fields |= _signals(draft, person, contacts, open_cases)
         traits = {name: trait.value for name, trait in person.traits.items()}
         return Context(
             now=arrival.now,
@@ -317,30 +320,34 @@ class People:
             instances=pool.instances(ids),
             entering=draft.entering,
             arms=arms,
-            offers=pool.offers(ids, brand, arrival.asked.reserved_offer) if triggered else {},
+            offers=pool.offers(ids, brand, arrival.asked.reserved_offer) if draft.asks else {},
             approvals=pool.approvals(ids, arrival.now),
             open_cases=open_cases,
             human_in_charge=pool.human_in_charge(ids),
             kill_switches=pool.switches,
-            revisions=pool.revisions(self._keys_read(draft, brand if triggered else None)),
+            revisions=pool.revisions(self._keys_read(draft, brand)),
         )
 
     def _seed(self, perceived: Perceived) -> int:
         told_apart = pass_print(self._vault, perceived.event_key, perceived.arrival.asked)
         return int.from_bytes(told_apart[:8], "big")
 
-    def _keys_read(self, draft: Draft, offering: str | None) -> list[str]:
-        """The keys of all that the verdict reads; the stocks of the brand that may offer."""
-        stocks = self._terms.stock if offering is not None else ()
+    def _keys_read(self, draft: Draft, brand: str) -> list[str]:
+        """The keys of all that the verdict reads."""
+        own = {
+            keys.person(draft.root_id),
+            *(keys.person(merged) for merged in draft.resolution.merged),
+            *draft.keys,
+        }
+        if not draft.asks:
+            return sorted(own)
         return sorted(
             {
                 keys.SWITCHES,
-                keys.person(draft.root_id),
-                *(keys.person(merged) for merged in draft.resolution.merged),
+                *own,
                 *(keys.point(point.ref) for point in draft.points),
                 *(keys.point(domain) for domain in draft.domains),
-                *(keys.stock(offering or "", offer) for offer in stocks),
-                *draft.keys,
+                *(keys.stock(brand, offer) for offer in self._terms.stock),
             }
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,20 @@ from store.instants import instant, micros
 
 
 class Pool:
-    """Rows read once for a whole batch, handed out person by person."""
+    """Rows read once for a whole batch, handed out person by person.
+
+    Of a person whose event triggers no journey, only what it may end is read: nothing else could
+    change what is decided.
+    """
+
+    switches: tuple[str, ...] = ()
+    _consents: Sequence[tuple[Any, ...]] = ()
+    _suppressions: Sequence[tuple[Any, ...]] = ()
+    _arms: Sequence[tuple[Any, ...]] = ()
+    _approvals: Sequence[tuple[Any, ...]] = ()
+    _cases: Sequence[tuple[Any, ...]] = ()
+    _grants: Sequence[tuple[Any, ...]] = ()
+    _counters: Mapping[str, int] = {}
 
     def __init__(self, snapshot: Snapshot, terms: Terms, drafts: Sequence[Draft]) -> None:
         self._snapshot = snapshot
@@ -36,28 +49,44 @@ class Pool:
             for profile_id in draft.members
         }
         self._oldest = min(self._since.values())
-        people = sorted(self._since)
-        refs = sorted({point.ref for draft in drafts for point in draft.points})
-        domains = sorted({domain for draft in drafts for domain in draft.domains})
-        self._consents = snapshot.rows(queries.CONSENTS, people=people, refs=refs)
-        self._suppressions = snapshot.rows(queries.SUPPRESSIONS, refs=[*people, *refs, *domains])
         named = sorted({key for draft in drafts for key in draft.entering.values()})
-        self._instances = snapshot.rows(queries.INSTANCES, people=people, named=named)
-        self._arms = snapshot.rows(queries.ASSIGNMENTS, people=people)
-        self._approvals = snapshot.rows(queries.APPROVALS, people=people)
-        self._cases = snapshot.rows(queries.OPEN_CASES, people=people)
-        self._grants = snapshot.rows(queries.GRANTS, people=people) if terms.stock else []
-        self.switches = tuple(scope for (scope,) in snapshot.rows(queries.SWITCHES))
-        stocks = [(brand, name) for brand in sorted(terms.controllers) for name in terms.stock]
-        self._counters = self._read_counters(stocks)
-        read = {
-            keys.SWITCHES,
-            *(keys.person(profile_id) for profile_id in people),
-            *(keys.point(ref) for ref in (*refs, *domains)),
-            *(keys.stock(brand, name) for brand, name in stocks),
-            *(key for draft in drafts for key in draft.keys),
-        }
-        self._revisions = dict(snapshot.rows(queries.REVISIONS, keys=sorted(read)))
+        everyone = sorted(self._since)
+        self._instances = snapshot.rows(queries.INSTANCES, people=everyone, named=named)
+        self._revisions = self._read_revisions(drafts)
+        asking = [draft for draft in drafts if draft.asks]
+        if asking:
+            self._read_all(asking)
+
+    def _read_revisions(self, drafts: Sequence[Draft]) -> dict[str, int]:
+        read = {keys.SWITCHES}
+        for draft in drafts:
+            read.update(keys.person(profile_id) for profile_id in draft.members)
+            read.update(draft.keys)
+            if draft.asks:
+                read.update(keys.point(ref) for ref in (*_refs(draft), *draft.domains))
+                read.update(keys.stock(brand, name) for brand, name in self._stocks())
+        return dict(self._snapshot.rows(queries.REVISIONS, keys=sorted(read)))
+
+    def _read_all(self, asking: Sequence[Draft]) -> None:
+        """What the verdicts on these may look at; nobody else's is read."""
+        rows = self._snapshot.rows
+        people = sorted({profile_id for draft in asking for profile_id in draft.members})
+        refs = sorted({ref for draft in asking for ref in _refs(draft)})
+        domains = sorted({domain for draft in asking for domain in draft.domains})
+        self._consents = rows(queries.CONSENTS, people=people, refs=refs)
+        self._suppressions = rows(queries.SUPPRESSIONS, refs=[*people, *refs, *domains])
+        self._arms = rows(queries.ASSIGNMENTS, people=people)
+        self._approvals = rows(queries.APPROVALS, people=people)
+        self._cases = rows(queries.OPEN_CASES, people=people)
+        self.switches = tuple(scope for (scope,) in rows(queries.SWITCHES))
+        counters = [keys.stock_counter(brand, name) for brand, name in self._stocks()]
+        if counters:
+            self._grants = rows(queries.GRANTS, people=people)
+            self._counters = dict(rows(queries.COUNTERS, keys=counters))
+
+    def _stocks(self) -> list[tuple[str, str]]:
+        brands = sorted(self._terms.controllers)
+        return [(brand, name) for brand in brands for name in self._terms.stock]
 
     def consents(self, ids: Sequence[str], refs: set[str]) -> list[Consent]:
         """The ledger's lines that concern this person or the person's contact points."""
@@ -158,9 +187,9 @@ class Pool:
         """The revision of each contention key; 0 where it was never written."""
         return {name: self._revisions.get(name, 0) for name in names}
 
-    def _read_counters(self, stocks: Sequence[tuple[str, str]]) -> dict[str, int]:
-        counters = [keys.stock_counter(brand, name) for brand, name in stocks]
-        return dict(self._snapshot.rows(queries.COUNTERS, keys=counters)) if counters else {}
+
+def _refs(draft: Draft) -> list[str]:
+    return [point.ref for point in draft.points]
 
 
 def _others(row: tuple[Any, ...], decision_id: str | None) -> bool:

@@ -23,7 +23,7 @@ from agents.workspace import Workspace
 from domain.action import TOOL_NAMES
 from domain.errors import InputError, UsageError
 from domain.event import Event
-from service.assemble import Assembly, assemble
+from service.assemble import Assembly, assemble, steady
 from service.inputs import STANDARD_INPUT, DeadRow, read_inputs
 from service.lines import as_json as line_json
 from service.lines import as_text, summary, who
@@ -77,6 +77,7 @@ def run_files(
             )
             printer = _Printer(as_json=as_json)
             run = Run(assembly, through_graph(assembly.deps), printer.take)
+            steady()
             asyncio.run(run.over(items))
         progress.stop()
         printer.finish(run)

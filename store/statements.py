@@ -15,7 +15,7 @@ from sqlalchemy import BindParameter, Dialect, Insert, Table, bindparam, insert
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
 from sqlalchemy.sql.util import find_tables
-from sqlalchemy.sql.visitors import replacement_traverse
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 DialectName = Literal["sqlite", "postgresql"]
 
@@ -41,6 +41,7 @@ class Statement:
 
     def __init__(self, clause: ClauseElement) -> None:
         self._clause: Any = replacement_traverse(clause, {}, _written_out)
+        self._lists = _lists(clause)
         self._texts: dict[tuple[Any, ...], _Compiled] = {}
 
     @cached_property
@@ -53,13 +54,14 @@ class Statement:
 
     def on(self, dialect: DialectName, parameters: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
         """The text and positional values for these parameters."""
-        lists = {k: _padded(v) for k, v in parameters.items() if isinstance(v, (list, tuple))}
-        shape = (dialect, *((k, len(v)) for k, v in lists.items()))
+        lists = [_padded(parameters[name]) for name in self._lists]
+        shape = (dialect, *map(len, lists))
         compiled = self._texts.get(shape)
         if compiled is None:
-            compiled = self._texts[shape] = self._compile(dialect, lists)
-        values: dict[str, Any] = {**compiled.constants, **parameters}
-        for name, items in lists.items():
+            given = dict(zip(self._lists, lists, strict=True))
+            compiled = self._texts[shape] = self._compile(dialect, given)
+        values = {**compiled.constants, **parameters}
+        for name, items in zip(self._lists, lists, strict=True):
             values.update(zip(compiled.lists[name], items, strict=True))
         return compiled.text, [values[name] for name in compiled.order]
 
@@ -117,6 +119,11 @@ class Insertion:
         others = [name for name in self.columns if name not in self._keys]
         settings = ", ".join(f"{name} = excluded.{name}" for name in others)
         return f" ON CONFLICT ({', '.join(self._keys)}) DO UPDATE SET {settings}"
+
+
+def _lists(clause: ClauseElement) -> tuple[str, ...]:
+    found = (part for part in iterate(clause) if isinstance(part, BindParameter))
+    return tuple(sorted({str(part.key) for part in found if part.expanding and part.required}))
 
 
 def _written_out(element: Any, **_: Any) -> Any:
