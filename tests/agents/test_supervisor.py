@@ -224,11 +224,10 @@ def test_the_store_makes_no_difference(
 )
 @given(
     order=st.permutations([user for user in ("c-1", "c-2", "c-3", "c-4") for _ in range(3)]),
-    size=st.sampled_from([1, 3, 8]),
-    graph=st.booleans(),
+    way=st.sampled_from([(1, True), (3, True), (8, True), (1, False), (8, False), (32, False)]),
 )
 def test_interleaving_and_batching_change_no_decision(
-    tmp_path_factory: pytest.TempPathFactory, order: list[str], size: int, graph: bool
+    tmp_path_factory: pytest.TempPathFactory, order: list[str], way: tuple[int, bool]
 ) -> None:
     """However different people's events interleave and are batched, each gets the same records."""
 
@@ -250,4 +249,4 @@ def test_interleaving_and_batching_change_no_decision(
         return found
 
     plain = [user for user in ("c-1", "c-2", "c-3", "c-4") for _ in range(3)]
-    assert decided(order, size, graph) == decided(plain, 1, False)
+    assert decided(order, *way) == decided(plain, 1, False)

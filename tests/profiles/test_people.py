@@ -302,3 +302,20 @@ def test_a_no_is_obeyed_however_badly_it_is_put(tmp_path: Path, change: dict[str
         assert shop.one(no)["verdict"] == "none"
         assert shop.one(cart("2026-10-05T09:00:00Z"))["action"] == "cart_banner"
         assert not shop.sent("email")
+
+
+def test_an_event_that_triggers_nothing_reads_nothing_it_could_not_use(tmp_path: Path) -> None:
+    """No consent, cap or stock is looked at for it, so nobody who changes one overtakes it."""
+    with open_shop(tmp_path / "w") as shop:
+        mail = {"email": "a@shop.example"}
+        shop.run(consent("granted", "2026-10-05T08:00:00Z", **mail), cart("2026-10-05T08:30:00Z"))
+        looked = last_context(shop, shop.one(row("page_viewed", "2026-10-05T09:00:00Z")))
+        assert (looked.consents, looked.contacts, looked.offers) == ((), (), {})
+        assert list(looked.revisions) == [f"p:{looked.profile_id}"]
+        assert "signal.contacts_7d" not in looked.fields
+        assert [instance.journey for instance in looked.instances] == ["abandoned_cart"]
+        wanted = last_context(shop, shop.one(cart("2026-10-05T10:00:00Z", cart_id="k-2")))
+        assert wanted.consents
+        assert wanted.contacts
+        assert wanted.fields["signal.contacts_7d"] == 1
+        assert "s:kill" in wanted.revisions
