@@ -196,8 +196,8 @@ class People:
     def _fold(self, draft: Draft) -> None:
         """Prepare what the event changes about the person."""
         event, root, resolution = draft.perceived.arrival.event, draft.root_id, draft.resolution
-        attached = [_known(i, event.time) for i in resolution.attached]
-        attached += [_known(i, event.time, shared=True) for i in resolution.demoted]
+        attached = [_known(i, event) for i in resolution.attached]
+        attached += [_known(i, event, shared=True) for i in resolution.demoted]
         fragment = with_event(draft.members.get(root, Fragment()), event, attached)
         draft.members = {root: fragment, **{p: f for p, f in draft.members.items() if p != root}}
         self._keep_fragment(draft, fragment)
@@ -429,6 +429,6 @@ def _person(root: str, members: Mapping[str, _Found]) -> Person:
     )
 
 
-def _known(identifier: Identifier, since: datetime, *, shared: bool = False) -> Known:
+def _known(identifier: Identifier, event: Event, *, shared: bool = False) -> Known:
     zones = zones_of(identifier.value) if identifier.ns == "phone" else ()
-    return Known(identifier.ns, identifier.value, since, shared, zones)
+    return Known(identifier.ns, identifier.value, event.time, shared, zones, event.source)

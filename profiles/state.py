@@ -28,13 +28,14 @@ class Trait:
 @dataclass(frozen=True, slots=True)
 class Known:
     """One identifier of a fragment. `shared` ones no longer resolve; they are contact points.
-    `zones` are the time zones a phone number implies."""
+    `zones` are the time zones a phone number implies, `source` is what first named it."""
 
     ns: str
     value: str
     since: datetime
     shared: bool = False
     zones: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def identifier(self) -> Identifier:
@@ -82,8 +83,8 @@ def with_event(
             if len(known) < IDENTIFIERS_MAX:
                 known[(new.ns, new.value)] = new
         else:
-            since, shared = min(old.since, new.since), old.shared or new.shared
-            known[(new.ns, new.value)] = replace(old, since=since, shared=shared)
+            first = min(old, new, key=lambda k: (k.since, k.source))
+            known[(new.ns, new.value)] = replace(first, shared=old.shared or new.shared)
     return Fragment(
         identifiers=tuple(sorted(known.values(), key=lambda k: (k.since, k.ns, k.value))),
         traits=_with_traits(fragment.traits, event),

@@ -29,11 +29,13 @@ app = typer.Typer(
 approvals = typer.Typer(help="See and decide what waits for a person.", no_args_is_help=True)
 ledger = typer.Typer(help="Check the record.", no_args_is_help=True)
 events = typer.Typer(help="See and retry what could not be read.", no_args_is_help=True)
+profile = typer.Typer(help="See who somebody is.", no_args_is_help=True)
 kill = typer.Typer(help="Stop a channel, tool, journey, team, or all.", no_args_is_help=True)
 for name, group in (
     ("approvals", approvals),
     ("ledger", ledger),
     ("events", events),
+    ("profile", profile),
     ("kill", kill),
 ):
     app.add_typer(group, name=name, rich_help_panel=None)
@@ -237,6 +239,24 @@ def events_retry(
 Scope = Annotated[
     str, typer.Argument(metavar="SCOPE", help="all, channel:C, tool:T, journey:J or team:T.")
 ]
+
+
+@profile.command("show")
+def profile_show(
+    who: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHO", help="A profile's id, or ns:value such as email:a@x.example."
+        ),
+    ],
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
+    """Show a person's identifiers and where each came from, traits and consents."""
+    from service.portraits import portrait
+
+    return _print(portrait(workspace, store, who, as_json=as_json))
 
 
 @kill.command("on")

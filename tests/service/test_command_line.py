@@ -462,3 +462,26 @@ def _dump(store: Path) -> list[str]:
 
 def _sent(safeconduct: Safeconduct) -> list[Path]:
     return sorted((safeconduct.workspace / "outbox").rglob("*"))
+
+
+def test_a_person_is_shown_with_where_everything_came_from(
+    safeconduct: Safeconduct, events: Path
+) -> None:
+    """Identifiers, traits and what was said of consent, for people and for programs."""
+    safeconduct("run", events)
+    code, out, _ = safeconduct("profile", "show", "email:maya@shop.example")
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines()[1:3]] == [
+        ["email", "maya@shop.example"],
+        ["user_id", "c-1"],
+    ]
+    assert "grant           shop email marketing" in out
+    (said,) = safeconduct.json("profile", "show", "user_id:c-1")
+    assert said["profile_id"] == out.split()[0]
+    assert {one["ns"] for one in said["fragments"][0]["identifiers"]} == {"email", "user_id"}
+    assert [(one["kind"], one["address"]) for one in said["consents"]] == [
+        ("grant", "maya@shop.example")
+    ]
+    code, out, err = safeconduct("profile", "show", "email:nobody@shop.example")
+    assert (code, out) == (2, "")
+    assert "nobody is known as `email:nobody@shop.example`" in err
