@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -61,12 +61,22 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A person: the fragments, the root's first, what they add up to, and what was said."""
+    """A person: the fragments, the root's first, what they add up to, and what was said.
+
+    `addresses` are the identifiers' values by their keyed fingerprints.
+    """
 
     profile_id: str
     members: tuple[Member, ...]
     whole: Fragment
+    addresses: Mapping[str, str]
     said: tuple[Said, ...]
+
+    def points(self, kind: str) -> tuple[tuple[str, str], ...]:
+        """The person's contact points of one kind, by fingerprint and address, oldest first."""
+        wanted = self.whole.values(kind)
+        found = {address: ref for ref, address in self.addresses.items() if address in wanted}
+        return tuple((found[address], address) for address in wanted)
 
 
 def view(snapshot: Snapshot, vault: Vault, who: str, region: str | None) -> View:
@@ -87,7 +97,7 @@ def view(snapshot: Snapshot, vault: Vault, who: str, region: str | None) -> View
     )
     lines = [Consent(*row[:8], *(instant(at) for at in row[8:11]), *row[11:]) for row in rows]
     said = tuple(Said(line, addresses.get(line.contact_point or "")) for line in lines)
-    return View(root, members, whole, said)
+    return View(root, members, whole, addresses, said)
 
 
 def _root(snapshot: Snapshot, vault: Vault, who: str, region: str | None) -> str:

@@ -30,12 +30,14 @@ approvals = typer.Typer(help="See and decide what waits for a person.", no_args_
 ledger = typer.Typer(help="Check the record.", no_args_is_help=True)
 events = typer.Typer(help="See and retry what could not be read.", no_args_is_help=True)
 profile = typer.Typer(help="See who somebody is.", no_args_is_help=True)
+consent = typer.Typer(help="See what a customer allows.", no_args_is_help=True)
 kill = typer.Typer(help="Stop a channel, tool, journey, team, or all.", no_args_is_help=True)
 for name, group in (
     ("approvals", approvals),
     ("ledger", ledger),
     ("events", events),
     ("profile", profile),
+    ("consent", consent),
     ("kill", kill),
 ):
     app.add_typer(group, name=name, rich_help_panel=None)
@@ -241,14 +243,15 @@ Scope = Annotated[
 ]
 
 
+Who = Annotated[
+    str,
+    typer.Argument(metavar="WHO", help="A profile's id, or ns:value such as email:a@x.example."),
+]
+
+
 @profile.command("show")
 def profile_show(
-    who: Annotated[
-        str,
-        typer.Argument(
-            metavar="WHO", help="A profile's id, or ns:value such as email:a@x.example."
-        ),
-    ],
+    who: Who,
     workspace: Workspace = None,
     store: Store = None,
     as_json: Json = False,
@@ -257,6 +260,20 @@ def profile_show(
     from service.portraits import portrait
 
     return _print(portrait(workspace, store, who, as_json=as_json))
+
+
+@consent.command("show")
+def consent_show(
+    who: Who,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Show what the ledger answers now, by brand, channel, purpose and address, and why."""
+    from service.portraits import consent_answers
+
+    return _print(consent_answers(workspace, store, who, at, as_json=as_json))
 
 
 @kill.command("on")

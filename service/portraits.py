@@ -4,32 +4,80 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from agents.workspace import Workspace
 from domain.canonical import canonical
+from domain.consent import ConsentQuestion, answer
 from profiles.state import Fragment, Known
 from profiles.views import Member, Said, View, view
 from service.assemble import assemble_reading
 from service.lines import stamp
-from service.settings import find_workspace, load
+from service.settings import find_workspace, instant_given, load
+
+Printed = Iterator[str | dict[str, Any]]
 
 
-def portrait(
-    workspace: Path | None, store: str | None, who: str, *, as_json: bool
-) -> Iterator[str | dict[str, Any]]:
+def portrait(workspace: Path | None, store: str | None, who: str, *, as_json: bool) -> Printed:
     """One person: identifiers with where each came from, traits, and what was said of consent."""
-    region = load(find_workspace(workspace)).input.region
-    database = assemble_reading(workspace, store)
-    try:
-        with database.read() as snapshot:
-            found = view(snapshot, database.vault, who, region)
-    finally:
-        database.close()
+    found, _, _ = _seen(workspace, store, who, None)
     if as_json:
         yield _json(found)
     else:
         yield from _text(found)
+
+
+def consent_answers(
+    workspace: Path | None, store: str | None, who: str, at: str | None, *, as_json: bool
+) -> Printed:
+    """What the consent ledger answers now: by brand, channel, address and purpose."""
+    found, loaded, now = _seen(workspace, store, who, at)
+    lines = [said.line for said in found.said]
+    for ask, address in _questions(found, loaded):
+        said = answer(lines, ask, now)
+        if as_json:
+            yield {
+                "brand": ask.brand,
+                "channel": ask.channel,
+                "address": address,
+                "purpose": ask.purpose,
+                "consent": said.value,
+                "by": list(said.by),
+            }
+        else:
+            about = f"{ask.brand} {ask.channel} {ask.purpose}"
+            by = f"by {', '.join(said.by)}" if said.by else "nothing was said"
+            yield f"{said.value:<12}{about:<32}  {address or 'no address':<32}  {by}"
+
+
+def _seen(
+    workspace: Path | None, store: str | None, who: str, at: str | None
+) -> tuple[View, Workspace, datetime]:
+    loaded = load(find_workspace(workspace))
+    database = assemble_reading(workspace, store)
+    try:
+        with database.read() as snapshot:
+            found = view(snapshot, database.vault, who, loaded.input.region)
+        return found, loaded, instant_given(at) or database.clock()
+    finally:
+        database.close()
+
+
+def _questions(found: View, loaded: Workspace) -> Iterator[tuple[ConsentQuestion, str | None]]:
+    """Every question that a contact with this person could put to the ledger."""
+    policies = loaded.policies
+    asked = [purpose for purpose in policies.purposes.values() if purpose.model != "exempt"]
+    for brand, channel in product(loaded.brands, policies.channels.values()):
+        points = found.points(channel.address)
+        for purpose, (ref, address) in product(asked, points or ((None, None),)):
+            people = tuple(member.profile_id for member in found.members)
+            controller = loaded.brands[brand].controller
+            yield (
+                ConsentQuestion(people, controller, brand, channel.name, purpose.name, None, ref),
+                address,
+            )
 
 
 def _json(found: View) -> dict[str, Any]:

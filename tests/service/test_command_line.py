@@ -482,6 +482,15 @@ def test_a_person_is_shown_with_where_everything_came_from(
     assert [(one["kind"], one["address"]) for one in said["consents"]] == [
         ("grant", "maya@shop.example")
     ]
+    answers = safeconduct.json("consent", "show", "user_id:c-1", "--at", "2026-10-05T09:00:00Z")
+    by_email = {
+        (one["purpose"], one["address"]): one for one in answers if one["channel"] == "email"
+    }
+    marketing = by_email["marketing", "maya@shop.example"]
+    assert marketing["consent"] == "granted"
+    assert marketing["by"] == [said["consents"][0]["consent_id"]]
+    by_sms = next(one for one in answers if one["channel"] == "sms")
+    assert (by_sms["address"], by_sms["consent"]) == (None, "unset")
     code, out, err = safeconduct("profile", "show", "email:nobody@shop.example")
     assert (code, out) == (2, "")
     assert "nobody is known as `email:nobody@shop.example`" in err
