@@ -34,7 +34,7 @@ REASONS: tuple[str, ...] = (
     "no_identifier",
 )
 
-# The first that recognises a row reads it: Snowplow also writes `event`, as a canonical line does.
+# The first that recognises a row reads it: Segment and Snowplow write `event`, too.
 READERS: tuple[Reader, ...] = (cloudevents, segment, xdm, snowplow, canonical_lines, braze)
 
 _OWN_WORDS: Mapping[EventKind, str] = {
