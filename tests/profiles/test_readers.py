@@ -288,6 +288,7 @@ RICH: list[tuple[ModuleType, dict[str, Any]]] = [
     ),
 ]
 SAMPLES = [*((form.reader, form.write(FACT)) for form in FORMATS.values()), *RICH]
+IDS = [f"{reader.__name__.rpartition('.')[2]}-{n}" for n, (reader, _) in enumerate(SAMPLES)]
 
 
 def answer(row: Any) -> Event | InputError:
@@ -333,9 +334,7 @@ def test_every_reader_is_asked() -> None:
     assert {reader for reader, _ in RICH} == set(READERS)
 
 
-@pytest.mark.parametrize(
-    ("reader", "row"), SAMPLES, ids=[f"{r.__name__[17:]}-{n}" for n, (r, _) in enumerate(SAMPLES)]
-)
+@pytest.mark.parametrize(("reader", "row"), SAMPLES, ids=IDS)
 def test_a_row_is_read_by_the_reader_of_its_format(reader: ModuleType, row: dict[str, Any]) -> None:
     """The first to recognise a row is its own reader, and what it reads is an event."""
     found = [other for other in READERS if other.recognises(row)]
@@ -396,16 +395,8 @@ def test_a_row_without_id_and_time_is_read_all_the_same(form: Format) -> None:
     assert read(row) == replace(FACT.event(), id=None, occurred_at=None)
 
 
-@THOROUGH
-@given(data=st.data())
-def test_whatever_a_field_holds_the_row_is_an_event_or_says_why_not(data: st.DataObject) -> None:
-    """No value anywhere in a row brings out another exception than the documented one."""
-    _, row = data.draw(st.sampled_from(SAMPLES))
-    for path in data.draw(st.lists(st.sampled_from(list(leaves(row))), min_size=1, max_size=2)):
-        try:
-            row = changed(row, path, data.draw(JSON))
-        except (KeyError, IndexError, TypeError):
-            continue  # what held the second was replaced with the first
+def check_total(row: dict[str, Any]) -> None:
+    """The row is an event, or an error of the documented kind."""
     told = answer(row)
     if isinstance(told, InputError):
         assert told.reason in REASONS
@@ -416,3 +407,43 @@ def test_whatever_a_field_holds_the_row_is_an_event_or_says_why_not(data: st.Dat
         assert told.kind in EVENT_KINDS
         assert told.identifiers
         assert told.name.isprintable()
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    2**63 - 1,
+    1.5,
+    "",
+    " ",
+    "x",
+    "\u200b",
+    [],
+    [1],
+    [{}],
+    {},
+    {"a": 1},
+)
+
+
+@pytest.mark.parametrize("row", [row for _, row in SAMPLES], ids=IDS)
+def test_no_field_of_another_type_brings_out_another_exception(row: dict[str, Any]) -> None:
+    """Every field of every sample, replaced with a value of every type, is read or refused."""
+    for path in leaves(row):
+        for value in ODD:
+            check_total(changed(row, path, value))
+
+
+@THOROUGH
+@given(data=st.data())
+def test_whatever_a_field_holds_the_row_is_an_event_or_says_why_not(data: st.DataObject) -> None:
+    """No value anywhere in a row brings out another exception than the documented one."""
+    _, row = data.draw(st.sampled_from(SAMPLES))
+    for path in data.draw(st.lists(st.sampled_from(list(leaves(row))), min_size=1, max_size=2)):
+        try:
+            row = changed(row, path, data.draw(JSON))
+        except (KeyError, IndexError, TypeError):
+            continue  # what held the second was replaced with the first
+    check_total(row)
