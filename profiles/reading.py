@@ -11,8 +11,8 @@ from typing import Any
 from domain.canonical import canonical
 from domain.errors import InputError
 from domain.event import Event, EventKind, Identifier
+from profiles.readers import braze, cloudevents, segment, snowplow, xdm
 from profiles.readers import canonical as canonical_lines
-from profiles.readers import cloudevents, segment, xdm
 from profiles.readers.claims import identifiers
 from profiles.readers.decoding import batch_items, decode
 from profiles.readers.fields import invalid, is_text
@@ -34,7 +34,8 @@ REASONS: tuple[str, ...] = (
     "no_identifier",
 )
 
-READERS: tuple[Reader, ...] = (cloudevents, segment, xdm, canonical_lines)
+# The first that recognises a row reads it: Segment and Snowplow write `event`, too.
+READERS: tuple[Reader, ...] = (cloudevents, segment, xdm, snowplow, canonical_lines, braze)
 
 _OWN_WORDS: Mapping[EventKind, str] = {
     "identify": "identified",
@@ -128,7 +129,8 @@ def _understood(value: Any) -> Saying:
     raise InputError(
         "unknown_format",
         "`$` is of no known format",
-        remedy="name the event in `event`, or send Segment, CloudEvents or Adobe XDM",
+        remedy="name the event in `event`, or send Segment, CloudEvents, Adobe XDM, "
+        "Braze Currents or Snowplow",
     )
 
 

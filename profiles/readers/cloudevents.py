@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
-from domain.errors import InputError
 from domain.event import EVENT_KINDS
 from profiles.readers import segment
 from profiles.readers.canonical import BRAND_MAX
 from profiles.readers.claims import Claim, stated
-from profiles.readers.decoding import decode
+from profiles.readers.decoding import carried
 from profiles.readers.fields import instant, invalid, mapping, missing, text
 from profiles.readers.saying import Saying
 
@@ -110,7 +109,7 @@ def _structured(row: Mapping[str, Any]) -> _Envelope:
         raw = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid(at, "is no base64", "encode the data's JSON as base64") from error
-    return _Envelope(row, "$", "", _carried(raw, at), at)
+    return _Envelope(row, "$", "", carried(raw, at), at)
 
 
 def _binary(row: Mapping[str, Any]) -> _Envelope:
@@ -125,14 +124,5 @@ def _binary(row: Mapping[str, Any]) -> _Envelope:
         attributes[name] = unquote(value) if isinstance(value, str) else value
     body = row["body"]
     if isinstance(body, str):
-        body = _carried(body.encode(), "$.body") if body else None
+        body = carried(body.encode(), "$.body") if body else None
     return _Envelope(attributes, "$.headers", "ce-", body, "$.body")
-
-
-def _carried(raw: bytes, at: str) -> Any:
-    """The JSON value in a string of the row; what is wrong with it is told by the row's path."""
-    try:
-        return decode(raw)
-    except InputError as error:
-        cause = error.cause.replace("`$", f"`{at}", 1)
-        raise InputError(error.reason, cause, remedy=error.remedy) from error

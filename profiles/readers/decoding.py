@@ -27,10 +27,18 @@ class _Batch(msgspec.Struct):
     batch: list[msgspec.Raw]
 
 
+class _Events(msgspec.Struct, forbid_unknown_fields=True):
+    """A batch of Braze Currents: the list, and nothing beside it."""
+
+    events: list[msgspec.Raw]
+
+
 _VALUE = msgspec.json.Decoder()
 _BATCH = msgspec.json.Decoder(_Batch)
+_EVENTS = msgspec.json.Decoder(_Events)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _OPENS_LIST = re.compile(rb"[ \t\r\n]*\[")
+_OPENS_EVENTS = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"events"')
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _BYTE = re.compile(r"\(byte (\d+)\)")
@@ -60,9 +68,18 @@ def decode(raw: bytes) -> Any:
     return value
 
 
+def carried(raw: bytes, at: str) -> Any:
+    """The JSON value in a string of the row; what is wrong with it is told by the row's path."""
+    try:
+        return decode(raw)
+    except InputError as error:
+        cause = error.cause.replace("`$", f"`{at}", 1)
+        raise InputError(error.reason, cause, remedy=error.remedy) from error
+
+
 def batch_items(raw: bytes) -> list[bytes] | None:
     """The items of a batch, each as its own bytes; None where the row is no batch."""
-    if _OPENS_LIST.match(raw) is None and b'"batch"' not in raw:
+    if not (_OPENS_LIST.match(raw) or b'"batch"' in raw or _OPENS_EVENTS.match(raw)):
         return None
     if len(raw) > BATCH_BYTES_MAX:
         raise InputError(
@@ -111,9 +128,8 @@ def inspect(value: Any) -> None:
 
 
 def _split(raw: bytes) -> list[bytes] | None:
-    is_list = _OPENS_LIST.match(raw) is not None
     try:
-        items = _LIST.decode(raw) if is_list else _BATCH.decode(raw).batch
+        items = _listed(raw)
     except RecursionError as error:
         raise _too_deep("$") from error
     except msgspec.ValidationError:
@@ -126,6 +142,17 @@ def _split(raw: bytes) -> list[bytes] | None:
     return [bytes(item) for item in items]
 
 
+def _listed(raw: bytes) -> list[msgspec.Raw]:
+    if _OPENS_LIST.match(raw):
+        return _LIST.decode(raw)
+    if _OPENS_EVENTS.match(raw):
+        try:
+            return _EVENTS.decode(raw).events
+        except msgspec.ValidationError:
+            pass  # an event, or a Segment batch, that begins with this word
+    return _BATCH.decode(raw).batch
+
+
 def _salvaged(raw: bytes) -> list[bytes] | None:
     """The items of a batch in which something is written that is almost JSON, such as `NaN`.
 
@@ -133,8 +160,9 @@ def _salvaged(raw: bytes) -> list[bytes] | None:
     """
     try:
         loose = json.loads(raw.decode())
-        items = loose.get("batch") if isinstance(loose, dict) else loose
-        return [_spelt(item) for item in items] if isinstance(items, list) else None
+        if isinstance(loose, dict):
+            loose = loose["events"] if loose.keys() == {"events"} else loose.get("batch")
+        return [_spelt(item) for item in loose] if isinstance(loose, list) else None
     except (ValueError, RecursionError):
         return None
 

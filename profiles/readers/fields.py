@@ -16,6 +16,8 @@ _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
 _TIME_REMEDY = "write it as RFC 3339 with a zone, such as `2026-01-31T12:00:00Z`"
+_UNIX_MAX = int(datetime(YEAR_MAX, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+_UNIX_REMEDY = "write it in seconds since 1970, such as `1769860800`"
 
 
 def invalid(path: str, what: str, remedy: str) -> InputError:
@@ -79,3 +81,18 @@ def instant(row: Mapping[str, Any], key: str, at: str = "$") -> datetime | None:
     if not YEAR_MIN <= moment.year <= YEAR_MAX:
         raise invalid(f"{at}.{key}", "is out of range", f"use a year from {YEAR_MIN} to {YEAR_MAX}")
     return moment
+
+
+def unix_instant(row: Mapping[str, Any], key: str, at: str = "$") -> datetime | None:
+    """The instant under `key`, in whole seconds since 1970; None where absent.
+
+    Milliseconds are refused by their size: they would name a year that is out of range.
+    """
+    value = row.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise invalid(f"{at}.{key}", "is no whole number", _UNIX_REMEDY)
+    if not 0 <= value <= _UNIX_MAX:
+        raise invalid(f"{at}.{key}", "is out of range", _UNIX_REMEDY)
+    return datetime.fromtimestamp(value, UTC)
