@@ -15,7 +15,6 @@ from profiles.readers.fields import instant, mapping, missing, text
 from profiles.readers.saying import Saying
 
 _MARKS = ("event_id", "collector_tstamp")
-_PAGES = ("page_view", "page_ping")
 _SELF_DESCRIBING = "unstruct_event_"
 _KEPT = ("app_id", "platform", "contexts_", "mkt_", "page_", "pp_", "se_", "ti_", "tr_")
 # Set for everybody who is tracked anonymously: it would make one person of them all.
@@ -29,7 +28,7 @@ def recognises(row: Mapping[str, Any]) -> bool:
 
 def understand(row: Mapping[str, Any]) -> Saying:
     """What the event says; a self-describing event's own data are its properties."""
-    is_page = row.get("event") in _PAGES
+    is_page = row.get("event") == "page_view"  # a `page_ping` only says that it is still open
     names, named_at = ((), "$") if is_page else _names(row)
     return Saying(
         kind="page" if is_page else "track",
