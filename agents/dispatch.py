@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 
 from sqlalchemy import bindparam, update
 
@@ -16,6 +17,7 @@ from agents.record import Recorded, contact_id
 from agents.timers import ask_again
 from domain.errors import StoreError
 from domain.verdict import Code
+from policies.guard import PERMIT_TTL
 from store import keys
 from store import tables as t
 from store.instants import micros
@@ -55,10 +57,20 @@ class Dispatcher:
         self._commit = commit
         self._vault = vault
 
-    async def carry_out(self, made: Recorded, pending: list[Work], trail: Trail) -> None:
-        """Take every step in its declared order; a step that fails ends the rest."""
+    async def carry_out(
+        self, made: Recorded, pending: list[Work], trail: Trail, since: float
+    ) -> None:
+        """Take every step in its declared order; a step that fails ends the rest.
+
+        Args:
+            since: when the steps were committed, on the monotonic clock. A step that was not begun
+                while its permit lived is never begun: others may take its sender for dead by then.
+        """
         for position, intent in enumerate(made.intents):
             rest = made.intents[position + 1 :]
+            if monotonic() - since > PERMIT_TTL.total_seconds():
+                self._withdraw(made, intent, rest, "its permit ran out before it was begun")
+                return
             work = Work(shown_as=f"outbox {intent.outbox_id}")
             with trail.call(intent.tool, intent.outbox_id) as call:
                 outcome = await self._toolbox.execute(intent, work)
@@ -72,8 +84,10 @@ class Dispatcher:
             if not rest:
                 settle_contact(work, made.decision.decision_id, outcome)
                 pending.append(work)
-            elif not self._go_on(work, made, rest[0]):
-                self._withdraw(made, intent, rest)
+            elif self._go_on(work, made, rest[0]):
+                since = monotonic()
+            else:
+                self._withdraw(made, intent, rest, "the customer's state changed in between")
                 return
 
     def _go_on(self, work: Work, made: Recorded, following: Intent) -> bool:
@@ -103,10 +117,10 @@ class Dispatcher:
         undo(work, made, outcome)
         must([work], self._commit([work]))
 
-    def _withdraw(self, made: Recorded, done: Intent, rest: Sequence[Intent]) -> None:
-        """Something moved between two steps: take nothing, tell nothing, and ask again."""
+    def _withdraw(self, made: Recorded, done: Intent, rest: Sequence[Intent], why: str) -> None:
+        """Take nothing, tell nothing, and ask again."""
         work = Work(shown_as=f"outbox {done.outbox_id}")
-        outcome = Outcome("cancelled", "the customer's state changed in between", "permit_expired")
+        outcome = Outcome("cancelled", why, "permit_expired")
         tell(done, outcome)
         settle(work, done, outcome)
         cancel(work, rest, "permit_expired", outcome.detail)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
 
-from agents.dispatch import SETTLE_CONTACT, must, settle, tell
+from agents.dispatch import SETTLE_CONTACT, settle, tell
 from agents.record import RELEASE_CONTACT, Record, contact_id, read_record
 from agents.steps import Deps
 from agents.timers import ask_again
@@ -66,7 +66,9 @@ _ORPHANS = Statement(
         t.outbox.c.state,
         t.data_keys.c.wrapped,
         t.outbox.c.owner,
+        t.decisions.c.recorded_at,
     )
+    .join(t.decisions, t.decisions.c.decision_id == t.outbox.c.decision_id)
     .join(
         t.data_keys,
         (t.data_keys.c.profile_id == t.outbox.c.profile_id)
@@ -150,13 +152,13 @@ async def recover(deps: Deps) -> int:
     be asked, and `unknown` where it cannot. Nothing is ever sent on an old permit, and what
     another process that is alive is about is left to it.
     """
-    orphans: dict[str, list[tuple[Intent, str]]] = {}
-    vault = deps.database.vault
-    rows = deps.database.rows(_ORPHANS)
-    dead = {owner for owner in {row[11] for row in rows} if deps.database.is_alone(owner)}
-    for row in rows:
-        if row[11] not in dead:
+    orphans: dict[str, list[tuple[Intent, str, bool]]] = {}
+    vault, now = deps.database.vault, datetime.now(UTC)
+    for row in deps.database.rows(_ORPHANS):
+        owner, _, outside = row[11].partition("@")
+        if not deps.database.is_gone(owner, now - instant(int(row[12]))):
             continue
+        here = outside == deps.owner.partition("@")[2]
         outbox_id, decision_id, profile_id, permit_id, step, tool, channel = row[:7]
         vault.unwrap(profile_id, "erasable", row[10])
         intent = Intent(
@@ -170,25 +172,27 @@ async def recover(deps: Deps) -> int:
             arguments=parse(vault.open(profile_id, "erasable", "outbox", row[7])),
             at=instant(int(row[8])),
         )
-        orphans.setdefault(intent.decision_id, []).append((intent, row[9]))
+        orphans.setdefault(intent.decision_id, []).append((intent, row[9], here))
     count = 0
     for decision_id, steps in orphans.items():
         work = Work(shown_as=f"outbox of {decision_id}")
-        outcomes = [await _recovered(deps, intent, state) for intent, state in steps]
-        for (intent, state), outcome in zip(steps, outcomes, strict=True):
+        outcomes = [await _recovered(deps, *step) for step in steps]
+        for (intent, state, _), outcome in zip(steps, outcomes, strict=True):
             settle(work, intent, outcome, was=state)
-            count += 1
-            with Trail(Correlation(decision_id)):
-                tell(intent, outcome)
         _settle_decision(deps, work, decision_id, steps[-1][0], outcomes)
-        must([work], deps.commit([work]))
+        if not deps.commit([work])[0]:
+            continue  # another process that starts, or the one that ended, has settled it meanwhile
+        with Trail(Correlation(decision_id)):
+            for (intent, _, _), outcome in zip(steps, outcomes, strict=True):
+                tell(intent, outcome)
+        count += len(steps)
     return count
 
 
-async def _recovered(deps: Deps, intent: Intent, state: str) -> Outcome:
+async def _recovered(deps: Deps, intent: Intent, state: str, here: bool) -> Outcome:
     if state == "intended":
         return Outcome("cancelled", "interrupted before it began", "permit_expired")
-    return await deps.toolbox.reconcile(intent)
+    return await deps.toolbox.reconcile(intent, here=here)
 
 
 def _settle_decision(

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from time import time_ns
+from time import monotonic, time_ns
 from typing import Any, Protocol, TypedDict
 
 from sqlalchemy import bindparam, select
@@ -169,13 +169,14 @@ async def act(batch: Batch, deps: Deps) -> Batch:
             recorded.append((perceived, made))
     watch.begin()
     written = deps.commit([made.work for _, made in recorded])
+    since = monotonic()
     watch.lap("commit")
     for (perceived, made), held in zip(recorded, written, strict=True):
         if held:
             lines.append(
                 Line(perceived.arrival, made.decision.verdict, perceived.event_id, made.decision)
             )
-            await _carry_out(perceived, made, deps, watch)
+            await _carry_out(perceived, made, deps, watch, since)
         else:
             _overtaken(made)
             _forget(perceived, deps)
@@ -225,14 +226,16 @@ def watched(step: Step) -> Step:
 STEPS = tuple(watched(step) for step in (perceive, decide, act))
 
 
-async def _carry_out(perceived: Perceived, made: Recorded, deps: Deps, watch: Watch) -> None:
+async def _carry_out(
+    perceived: Perceived, made: Recorded, deps: Deps, watch: Watch, since: float
+) -> None:
     decision = made.decision
     assert perceived.context is not None
     with deps.spans.decision(decision, perceived.context, watch, id(perceived)) as trail:
         if LOG.isEnabledFor(logging.INFO):
             names = ("verdict", "action", "journey", "channel", "held_for", "code", "rule", "asked")
             LOG.info("decided", extra={"fields": {name: getattr(decision, name) for name in names}})
-        await deps.dispatcher.carry_out(made, deps.pending, trail)
+        await deps.dispatcher.carry_out(made, deps.pending, trail, since)
 
 
 def _overtaken(made: Recorded) -> None:

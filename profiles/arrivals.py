@@ -58,7 +58,8 @@ class Draft:
 
     `members` are the person's fragments, the root's first. `keys` are contention keys that the
     event moves beside the person's. `domains` are fingerprints of the domains of `points`.
-    `entering` is the instance that the event names of each journey it concerns.
+    `entering` is the instance that the event names of each journey it concerns. `asks` says that
+    there is something to decide: most events trigger no journey and end none by a condition.
     """
 
     perceived: Perceived
@@ -74,10 +75,5 @@ class Draft:
     domains: tuple[str, ...] = ()
     triggered: tuple[Journey, ...] = ()
     entering: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def asks(self) -> bool:
-        """Whether there is anything to decide: an event that triggers no journey only tells."""
-        return bool(self.triggered)
-
+    asks: bool = False
     keys: set[str] = field(default_factory=set)

@@ -27,8 +27,8 @@ from store.instants import instant, micros
 class Pool:
     """Rows read once for a whole batch, handed out person by person.
 
-    Of a person whose event triggers no journey, only what it may end is read: nothing else could
-    change what is decided.
+    Of a person whose event triggers no journey and can end none by a condition, only the journeys
+    are read: nothing else could change what is decided. Each draft's `asks` is set to say which.
     """
 
     switches: tuple[str, ...] = ()
@@ -52,10 +52,19 @@ class Pool:
         named = sorted({key for draft in drafts for key in draft.entering.values()})
         everyone = sorted(self._since)
         self._instances = snapshot.rows(queries.INSTANCES, people=everyone, named=named)
+        for draft in drafts:
+            draft.asks = bool(draft.triggered) or self._may_exit(draft)
         self._revisions = self._read_revisions(drafts)
         asking = [draft for draft in drafts if draft.asks]
         if asking:
             self._read_all(asking)
+
+    def _may_exit(self, draft: Draft) -> bool:
+        """Whether the person is on a journey that a condition ends, which may read anything."""
+        return any(
+            row[0] in draft.members and row[3] == "active" and row[1] in self._terms.exits
+            for row in self._instances
+        )
 
     def _read_revisions(self, drafts: Sequence[Draft]) -> dict[str, int]:
         read = {keys.SWITCHES}

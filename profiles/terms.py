@@ -19,7 +19,8 @@ class Terms:
     channel to the identifier that is its address (or `none`). `look_back` is the longest window
     of any cap. `stock` is each offer's number to grant. `region` is the country whose phone
     numbers may be written without their prefix. `purposes` are those that can be consented to,
-    `promotion` the one that counts where a purpose is unclear.
+    `promotion` the one that counts where a purpose is unclear. `exits` are the journeys that a
+    condition ends.
     """
 
     brand: str
@@ -32,6 +33,7 @@ class Terms:
     purposes: frozenset[str] = frozenset()
     promotion: str = ""
     stock: Mapping[str, int] = field(default_factory=dict)
+    exits: frozenset[str] = frozenset()
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +139,16 @@ def _assembly(place: Place, workspace: Workspace, database: Database) -> Assembl
         workspace=workspace,
         mind=FormulaMind(),
         toolbox=toolbox,
-        owner=database.owner,
+        owner=f"{database.owner}@{_mark(place.outbox)}",
         reading=reading,
         spans=telemetry.spans,
     )
     return Assembly(place, workspace, database, reading, deps, telemetry)
+
+
+def _mark(outbox: Path) -> str:
+    """What tells this machine's outbox folder from those of other workers on the same store."""
+    return sha256(f"{socket.gethostname()}:{outbox.resolve()}".encode()).hexdigest()[:16]
 
 
 def make_reading(workspace: Workspace) -> Reading:
@@ -172,6 +179,7 @@ def make_terms(workspace: Workspace) -> Terms:
         region=workspace.input.region,
         purposes=frozenset(workspace.policies.purposes) | PERMISSIONS,
         promotion=workspace.policies.promotion,
+        exits=frozenset(workspace.exits),
     )
 
 

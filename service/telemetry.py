@@ -7,6 +7,7 @@ program around this one keeps its own. The log goes to standard error as JSON li
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -20,6 +21,8 @@ from traces.logs import LOGGER, Correlate, JsonLines
 from traces.spans import Spans
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
@@ -36,6 +39,8 @@ _EXPORTER = "OTEL_TRACES_EXPORTER"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _OTLP = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+_SAMPLERS = ("always_on", "always_off", "parentbased_always_on", "parentbased_always_off")
+_RATIO_SAMPLERS = ("traceidratio", "parentbased_traceidratio")
 _SAMPLER, _RATIO = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
 
 
@@ -128,20 +133,46 @@ def _open_spans(
 
 
 def _sampler(environ: Mapping[str, str]) -> Sampler | None:
-    """One in ten by default; None leaves it to the SDK, which reads the standard variables."""
+    """One in ten by default; None leaves it to the SDK, which reads the standard variables.
+
+    They are checked here: the SDK would sample everything where it does not understand them.
+    """
     from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 
-    if environ.get(_SAMPLER, "").strip():
+    name = environ.get(_SAMPLER, "").strip().lower()
+    known = {*_SAMPLERS, *_RATIO_SAMPLERS, *_installed("opentelemetry_traces_sampler")}
+    if name and name not in known:
+        raise ConfigurationError(
+            f"there is no sampler `{name}`",
+            place=f"environment variable `{_SAMPLER}`",
+            remedy=f"use one of {', '.join(sorted(known))}",
+        )
+    if name:
+        if name in _RATIO_SAMPLERS:
+            _ratio(environ, 1.0)
         return None
+    return ParentBasedTraceIdRatio(_ratio(environ, SAMPLED_RATIO))
+
+
+def _ratio(environ: Mapping[str, str], default: float) -> float:
     given = environ.get(_RATIO, "").strip()
     try:
-        return ParentBasedTraceIdRatio(float(given or SAMPLED_RATIO))
+        ratio = float(given or default)
     except ValueError:
+        ratio = math.nan
+    if not 0 <= ratio <= 1:
         raise ConfigurationError(
             f"`{given}` is no ratio",
             place=f"environment variable `{_RATIO}`",
             remedy=f"write a number from 0 to 1, such as {SAMPLED_RATIO}",
-        ) from None
+        )
+    return ratio
+
+
+def _installed(group: str) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def _resource() -> Any:
@@ -154,13 +185,11 @@ def _resource() -> Any:
 
 
 def _exporter(name: str, environ: Mapping[str, str]) -> SpanExporter:
-    from importlib.metadata import entry_points
-
     if name == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
         return ConsoleSpanExporter(out=sys.stderr)  # standard output is for the decisions
-    found = {entry.name: entry for entry in entry_points(group=_EXPORTERS)}
+    found = _installed(_EXPORTERS)
     wanted = name
     if name == "otlp" and name not in found:
         protocol = _first(environ, _PROTOCOLS) or "http/protobuf"

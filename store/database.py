@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -53,6 +54,9 @@ _HASHED = {
 }
 _KINDS = {name: kinds(t.metadata.tables[name]) for name in t.CHAINED}
 ROUNDS_MAX = 8
+
+
+_CONNECTION = re.compile(r"^postgres(ql)?:|\b(host|hostaddr|dbname|password|user)\s*=")
 
 
 class Snapshot:
@@ -107,7 +111,7 @@ class Snapshot:
         return StoreError(
             f"the store cannot be read: {self._driver.words(error)}",
             place=self._driver.place,
-            remedy="run `safeconduct ledger verify`, and restore a backup",
+            remedy=self._driver.remedy(error, reading=True),
         )
 
 
@@ -138,9 +142,9 @@ class Database:
         """The name that this process writes under."""
         return self._driver.owner
 
-    def is_alone(self, owner: str) -> bool:
-        """Whether no other process that is alive writes this store as `owner`."""
-        return self._driver.is_alone(owner)
+    def is_gone(self, owner: str, idle: timedelta) -> bool:
+        """Whether the process that wrote as `owner`, that long ago, will do no more of it."""
+        return self._driver.is_gone(owner, idle)
 
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
@@ -456,6 +460,11 @@ def _path(url: str) -> Path | None:
     if url.startswith("sqlite:///"):
         return _followed(Path(url.removeprefix("sqlite:///")))
     scheme, found, _ = url.partition("://")
+    if _CONNECTION.search(url):  # a password may be in it: it is neither shown nor made a name
+        raise StoreError(
+            "the store's address looks like PostgreSQL's, but is no URL",
+            remedy="write it as `postgresql://user@host/database`",
+        )
     if found or not url:
         raise StoreError(
             f"`{scheme + found}` is no store that is known here",  # the rest may hold a password
@@ -516,7 +525,7 @@ def _check_key(driver: Driver, vault: Vault, *, writable: bool) -> None:
         _begin_record(driver, vault)
     elif row is None or row[0] != vault.check:
         raise StoreError(
-            "the key is not the one this store was made with",
+            "the key, or the format of fingerprints, is not the one this store was made with",
             place=driver.place,
             remedy="restore the store's `.key` file, or set `SAFECONDUCT_KEY` to the right key",
         )

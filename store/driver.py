@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -139,8 +140,8 @@ class Driver(Protocol):
     def words(self, error: Exception) -> str:
         """What went wrong, in one line."""
 
-    def remedy(self, error: Exception) -> str:
-        """What to do about a refused write."""
+    def remedy(self, error: Exception, *, reading: bool = False) -> str:
+        """What to do about a refused write, or a refused reading."""
 
     def preparing(self) -> AbstractContextManager[object]:
         """Within it nobody else makes or migrates the store."""
@@ -154,8 +155,8 @@ class Driver(Protocol):
     def damage(self, table: str) -> str | None:
         """What a table and its indexes disagree about, or None where nothing is known."""
 
-    def is_alone(self, owner: str) -> bool:
-        """Whether no other process that is alive works under this name."""
+    def is_gone(self, owner: str, idle: timedelta) -> bool:
+        """Whether the process of this name, last heard of that long ago, will do no more."""
 
     def close(self) -> None:
         """Close the connection and let go of every lock."""

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from functools import cache, lru_cache
 from hashlib import blake2b
 from typing import Any, ClassVar
@@ -32,13 +33,16 @@ try:
 except ImportError as error:
     raise StoreError(
         "a store in PostgreSQL needs psycopg, which is not installed",
-        remedy="install it: `pip install 'safeconduct[postgres]'`",
+        remedy="install it: `pip install --editable '.[postgres]'`",
     ) from error
 
 SHARDS = 16
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 30
 IDLE_SECONDS = 60
+# A step is begun within the minute that its permit lives (`PERMIT_TTL`); the rest is for sending
+# it, and for clocks that differ.
+LEASE = timedelta(minutes=5)
 # A writer that hangs within a commit, or whose machine has gone, must not keep what it has claimed.
 _WRITER_SETTINGS = (
     f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'",
@@ -160,10 +164,12 @@ class PostgresDriver:
         said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
         return said or " ".join(str(error).split())
 
-    def remedy(self, error: Exception) -> str:
-        """What to do about a refused write."""
+    def remedy(self, error: Exception, *, reading: bool = False) -> str:
+        """What to do about a refused write, or a refused reading."""
         if self.connection.closed:
             return "see that the server is there and run again: what was written is found again"
+        if reading:
+            return "see what the server says, and run again"
         return "nothing of it was written: see what the server says, and run again"
 
     @contextmanager
@@ -193,14 +199,18 @@ class PostgresDriver:
         """None: that a table and its indexes agree is the server's own business."""
         return None
 
-    def is_alone(self, owner: str) -> bool:
-        """Whether no other process that is alive works under this name."""
+    def is_gone(self, owner: str, idle: timedelta) -> bool:
+        """Whether the process of this name, last heard of that long ago, will do no more.
+
+        Its lock ends with its connection, which it may outlive: so it is gone only if it is known
+        to have ended, or may no longer begin anything (see `LEASE`).
+        """
         number = self._number("owner", owner)
         row = self.execute("SELECT pg_try_advisory_lock(%s)", [number]).fetchone()
         if not row or not row[0]:
             return False
         self.execute("SELECT pg_advisory_unlock(%s)", [number])
-        return True
+        return idle > LEASE or _has_ended(owner)
 
     def close(self) -> None:
         """Close the connection, and with it every lock."""
@@ -224,6 +234,22 @@ def open_postgres(url: str, *, writable: bool) -> tuple[PostgresDriver, Vault]:
         place=driver.place,
         remedy=f"set `{KEY_VARIABLE}`, for a new store to what `openssl rand -base64 32` says",
     )
+
+
+def _has_ended(owner: str) -> bool:
+    """Whether that process was on this machine and is there no more, or is this very one."""
+    host, pid, _ = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return False
+    if int(pid) == os.getpid():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is somebody else's, so it is there
+        return False
+    return False
 
 
 def _connect(url: str) -> tuple[str, psycopg.Connection[Any]]:

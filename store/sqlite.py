@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -230,8 +231,10 @@ class SqliteDriver:
         """What went wrong."""
         return str(error)
 
-    def remedy(self, error: Exception) -> str:
-        """What to do about a refused write."""
+    def remedy(self, error: Exception, *, reading: bool = False) -> str:
+        """What to do about a refused write, or a refused reading."""
+        if reading:
+            return "run `safeconduct ledger verify`, and restore a backup"
         return "nothing of it was written: free the disk, or end what holds the store"
 
     def preparing(self) -> AbstractContextManager[object]:
@@ -248,8 +251,8 @@ class SqliteDriver:
 
         upgrade(self.connection, place=self.place or "memory")
 
-    def is_alone(self, owner: str) -> bool:
-        """Always: whoever holds the writing lock is the only writer."""
+    def is_gone(self, owner: str, idle: timedelta) -> bool:
+        """Always: the writing lock ends with its process, and this one holds it."""
         return True
 
     def damage(self, table: str) -> str | None:

@@ -28,6 +28,7 @@ from domain.errors import StoreError
 KEY_BYTES = 32
 KEY_VARIABLE = "SAFECONDUCT_KEY"
 _NONCE_BYTES = 12
+_CHECKED = b"safeconduct, fingerprints of format 2"  # a store of another format is refused
 _CIPHERS_MAX = 50_000
 _FINGERPRINTS_MAX = 4_096
 
@@ -116,7 +117,7 @@ class Vault:
         self._ciphers: OrderedDict[KeyId, AESGCM] = OrderedDict()
         # One decision asks for the same fingerprints several times.
         self._told = lru_cache(_FINGERPRINTS_MAX)(self._tell)
-        self.check = hmac.digest(_derive(key, b"check"), b"safeconduct", "sha256").hex()
+        self.check = hmac.digest(_derive(key, b"check"), _CHECKED, "sha256").hex()
 
     def __repr__(self) -> str:
         return "Vault()"

@@ -106,8 +106,12 @@ class Toolbox:
             LOG.warning("a tool raised", extra={"fields": {"tool": intent.tool, "error": kind}})
             return Outcome("unknown", f"the tool failed: {kind}")
 
-    async def reconcile(self, intent: Intent) -> Outcome:
-        """What became of a step that was `sending` when its process ended."""
+    async def reconcile(self, intent: Intent, *, here: bool) -> Outcome:
+        """What became of a step that was `sending` when its process ended.
+
+        Args:
+            here: whether that process kept its effects where this one would look for them.
+        """
         tool = self._tools.get(intent.tool)
         if tool is None:
             return Outcome("unknown", f"there is no tool `{intent.tool}` any more")
@@ -116,6 +120,8 @@ class Toolbox:
                 return Outcome("cancelled", "interrupted before it was done", "permit_expired")
             case "none":
                 return Outcome("unknown", "interrupted, and this channel cannot be asked")
+            case "lookup" if not here:
+                return Outcome("unknown", "interrupted, and it cannot be looked up from here")
             case "lookup" | "native_key":
                 done = await tool.lookup(intent)
                 if done is not None:

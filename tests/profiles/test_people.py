@@ -319,3 +319,22 @@ def test_an_event_that_triggers_nothing_reads_nothing_it_could_not_use(tmp_path:
         assert wanted.contacts
         assert wanted.fields["signal.contacts_7d"] == 1
         assert "s:kill" in wanted.revisions
+
+
+def test_a_journey_that_a_condition_ends_is_judged_on_every_event(tmp_path: Path) -> None:
+    """An exit may read what an event that triggers nothing would not be read for."""
+    ends = ("window: 3d", 'window: 3d\nexit: "signal.open_cases > 0"')
+    changes = {"journeys/abandoned_cart.yaml": ends}
+    with open_shop(tmp_path / "w", changes=changes) as shop:
+        mail = {"email": "a@shop.example"}
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", **mail),
+            cart("2026-10-05T09:00:00Z"),
+            row("self_service_failed", "2026-10-05T09:10:00Z", topic="t"),
+            row("page_viewed", "2026-10-05T09:20:00Z"),
+            row("case_closed", "2026-10-05T10:00:00Z"),
+        )
+        states = {one["journey"]: one["state"] for one in shop.rows("instances")}
+        assert states["abandoned_cart"] == "exited"
+        assert shop.one(cart("2026-10-06T11:00:00Z"))["verdict"] != "permitted"
+        assert len(shop.sent("email")) == 1

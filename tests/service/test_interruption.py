@@ -9,11 +9,15 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
+from agents import dispatch
+from policies.guard import PERMIT_TTL
 from store.work import Work
 from tests.shop import Shop, cart, consent, open_shop, row
 from tools.toolbox import Intent, Outcome
@@ -185,3 +189,93 @@ def test_a_switch_between_the_grant_and_the_message_stops_both(tmp_path: Path) -
             s["state"] for s in shop.rows("outbox") if s["decision_id"] == lines[0]["decision_id"]
         ]
         assert steps == ["cancelled", "cancelled"]
+
+
+MAIL = (
+    consent("granted", "2026-10-05T08:00:00Z", email="a@shop.example"),
+    cart("2026-10-05T09:00:00Z"),
+)
+
+
+def test_a_step_that_its_permit_outlived_is_never_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may take a sender for dead by then: it withdraws and asks again."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(MAIL[0])
+        late = [monotonic() + PERMIT_TTL.total_seconds() + 5]
+        monkeypatch.setattr(dispatch, "monotonic", lambda: late.pop() if late else monotonic())
+        lines = shop.run(MAIL[1])
+        assert [(line["verdict"], line["pass"]) for line in lines] == [
+            ("permitted", "event"),
+            ("permitted", "retry"),
+        ]
+        steps = {step["decision_id"]: step["state"] for step in shop.rows("outbox")}
+        assert [steps[line["decision_id"]] for line in lines] == ["cancelled", "sent"]
+        (mail,) = shop.sent("email")
+        assert mail.stem.startswith(lines[1]["decision_id"])
+
+
+def test_what_was_sent_from_elsewhere_is_not_sent_again_from_here(tmp_path: Path) -> None:
+    """Another machine's outbox cannot be looked into: what it was about stays unknown."""
+    store = f"sqlite:///{tmp_path / 'shop.db'}"
+    with suppress(Crash), open_shop(tmp_path / "one", store=store) as shop:
+        shop.run(MAIL[0])
+        crash_at(shop, 1, "after step")
+        try:
+            shop.run(MAIL[1])
+        finally:
+            shop.deps.pending.clear()
+    with open_shop(tmp_path / "two", store=store) as shop:
+        shop.wake("2026-10-05T09:00:30Z")
+        assert not shop.sent("email")
+        assert [step["state"] for step in shop.rows("outbox")] == ["unknown"]
+        assert [contact["state"] for contact in shop.rows("contacts")] == ["unknown"]
+
+
+def test_whom_two_find_dead_is_settled_once(tmp_path: Path) -> None:
+    """Where somebody else settles a dead process's step first, recovering goes on."""
+    store = f"sqlite:///{tmp_path / 'shop.db'}"
+    with suppress(Crash), open_shop(tmp_path / "w", store=store) as shop:
+        shop.run(MAIL[0])
+        crash_at(shop, 1, "after step")
+        try:
+            shop.run(MAIL[1])
+        finally:
+            shop.deps.pending.clear()
+    with open_shop(tmp_path / "w", store=store) as shop:
+        commit, others = shop.database.commit, list[Work]()
+
+        def overtaken(works: Sequence[Work]) -> list[bool]:
+            if works and not others:
+                others.extend(works)
+                assert commit(works) == [True]  # the other was first, and with the same result
+            return commit(works)
+
+        shop.database.commit = overtaken  # type: ignore[method-assign]
+        shop.wake("2026-10-05T09:00:30Z")
+        assert others
+        assert [step["state"] for step in shop.rows("outbox")] == ["sent"]
+        assert len(shop.sent("email")) == 1
+        verify(shop.database)
+
+
+def test_no_outcome_is_recorded_before_it_is_durable(tmp_path: Path) -> None:
+    """The commit that says `sent` waits for the disk that holds the message."""
+    done: list[str] = []
+    with open_shop(tmp_path / "w") as shop:
+        settle, commit = shop.deps.toolbox.settle, shop.database.commit
+
+        def settled() -> None:
+            settle()
+            done.append("settled")
+
+        def committed(works: Sequence[Work]) -> list[bool]:
+            done.append("committed")
+            return commit(works)
+
+        shop.deps.toolbox.settle = settled  # type: ignore[method-assign]
+        shop.database.commit = committed  # type: ignore[method-assign]
+        shop.run(*MAIL)
+    assert done.count("committed") >= 2
+    assert all(before == "settled" for before, now in pairwise(["", *done]) if now == "committed")

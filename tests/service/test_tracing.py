@@ -116,7 +116,11 @@ def test_neither_spans_nor_the_log_say_anything_personal(tmp_path: Path) -> None
     assert len(secret) > 60
     values = {text for one in [*seen, *said] for text in texts(one)}
     assert secret & values == set()
-    quoted = {word for word in secret if len(word) > 3 and word in telemetry}
+    # Digits alone stand in every id and instant.
+    told = {
+        word for word in secret if len(word) > 8 or (len(word) > 3 and word.strip("0123456789.-+"))
+    }
+    quoted = {word for word in told if word in telemetry}
     assert quoted <= {"letter"}  # a channel in a sample, and what a dead letter is called
 
 
@@ -183,6 +187,18 @@ def test_the_standard_variables_switch_spans_on_and_off(
             "otlp_proto_grpc",
         ),
         ({"OTEL_TRACES_EXPORTER": "console", "OTEL_TRACES_SAMPLER_ARG": "7"}, "`7` is no ratio"),
+        (
+            {
+                "OTEL_TRACES_EXPORTER": "console",
+                "OTEL_TRACES_SAMPLER": "traceidratio",
+                "OTEL_TRACES_SAMPLER_ARG": "half",
+            },
+            "`half` is no ratio",
+        ),
+        (
+            {"OTEL_TRACES_EXPORTER": "console", "OTEL_TRACES_SAMPLER": "sometimes"},
+            "there is no sampler `sometimes`",
+        ),
         ({"OTEL_TRACES_EXPORTER": "console", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"}, "max_queue_size"),
         ({"SAFECONDUCT_LOG": "loud"}, "`SAFECONDUCT_LOG`: `loud` is no level"),
     ],

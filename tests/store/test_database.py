@@ -431,6 +431,21 @@ def test_a_value_about_the_store_is_kept_and_changed(database: Database) -> None
     assert database.meta("nothing") is None
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["postgres:/admin:s3cret@db/shop", "host=127.0.0.1 password=s3cret dbname=test"],
+)
+def test_what_looks_like_another_address_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """A mistyped address makes no store beside the one that was meant, and its password no word."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="is no URL") as told:
+        open_database(url)
+    assert "s3cret" not in str(told.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
 def test_a_store_in_memory_leaves_nothing_behind(url: str) -> None:
     """It works like any other, is its opener's alone, and makes no file."""
@@ -484,7 +499,7 @@ def test_a_store_and_its_key_are_its_owners_alone(
     [
         ("rubbish", "cannot be opened"),
         ("cut off", "cannot be opened"),
-        ("other key", "the key is not the one"),
+        ("other key", "the key, or the format of fingerprints, is not the one"),
         ("no key", "the store's key is missing"),
         ("bad key", "is not base64"),
         ("newer", "cannot be migrated|is of schema"),

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -18,8 +20,10 @@ from sqlalchemy import bindparam, create_engine, func, select, update
 from sqlalchemy.pool import StaticPool
 
 from domain.errors import LedgerBroken, StoreError
+from policies.guard import PERMIT_TTL
 from store import tables as t
 from store.database import Database, open_database
+from store.postgres import LEASE
 from store.statements import Statement
 from store.work import Work
 from tests.store.test_database import COUNTERS, REVISIONS, SET, counter, counters, outcome
@@ -393,17 +397,42 @@ def test_text_that_cannot_be_kept_is_refused(schema: Schema, text: str) -> None:
         assert database.rows(COUNTERS) == []
 
 
+def test_an_owner_without_its_connection_is_waited_for(schema: Schema) -> None:
+    """Who has only lost its connection may still be sending: gone is who ended, or had its time."""
+    with closing(open_database(schema.url)) as database:
+        alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        here, soon = socket.gethostname(), timedelta(seconds=30)
+        owner = f"{here}:{alive.pid}:4711"
+        assert not database.is_gone(owner, soon)
+        assert database.is_gone(owner, LEASE + soon)
+        alive.kill()
+        alive.communicate()
+        assert database.is_gone(owner, soon)
+        elsewhere = f"another-{here}:{alive.pid}:4711"
+        assert not database.is_gone(elsewhere, soon)
+        assert database.is_gone(elsewhere, LEASE + soon)
+    assert LEASE > 2 * PERMIT_TTL
+
+
+def test_a_commit_is_durable_whatever_the_address_says(schema: Schema) -> None:
+    """A server or an address that would answer before the disk has it is overruled."""
+    url = schema.url + "%20-csynchronous_commit%3Doff"
+    with closing(open_database(url)) as database:
+        shown = database._driver.execute("SHOW synchronous_commit").fetchone()
+    assert shown == ("on",)
+
+
 def test_a_live_owner_is_told_from_a_dead_one(schema: Schema) -> None:
     """While a writer is connected nobody else is alone under its name; a reader is no writer."""
     first, second = open_database(schema.url), open_database(schema.url)
     assert first.owner != second.owner
-    assert first.is_alone(first.owner)
-    assert not second.is_alone(first.owner)
+    assert first.is_gone(first.owner, timedelta(0))
+    assert not second.is_gone(first.owner, timedelta(0))
     first.close()
     for _ in range(100):  # the server takes a moment to end a session
-        if second.is_alone(first.owner):
+        if second.is_gone(first.owner, timedelta(0)):
             break
-    assert second.is_alone(first.owner)
+    assert second.is_gone(first.owner, timedelta(0))
     second.close()
 
 
@@ -504,7 +533,7 @@ def test_without_its_driver_a_server_is_refused_with_a_remedy(
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StoreError, match="which is not installed") as told:
         open_database("postgresql://nowhere/shop")
-    assert "safeconduct[postgres]" in str(told.value.remedy)
+    assert ".[postgres]" in str(told.value.remedy)
 
 
 def test_a_server_of_our_own_holds_a_store() -> None:

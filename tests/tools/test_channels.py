@@ -10,6 +10,7 @@ import os
 import resource
 import socket
 import ssl
+import stat
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -321,10 +322,37 @@ def test_the_same_key_is_delivered_once(tmp_path: Path) -> None:
     """A second sending of a key says sent and leaves the first content where it was."""
     outbox = LocalOutbox(tmp_path)
     assert _send(outbox, body="first").state == "sent"
-    assert _send(outbox, body="second") == Receipt("sent", "already sent")
+    assert _send(outbox, body="second").state == "sent"
     (path,) = _files(tmp_path)
     assert path == tmp_path / "email" / "2026-05-04" / "d-01-0.eml"
     assert "first" in _read(path.read_bytes()).get_content()
+
+
+def test_a_message_has_its_name_once_it_is_durable_and_the_name_is_made_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is synced, then linked, then its folder is synced, and only then is it settled."""
+    outbox, done = LocalOutbox(tmp_path), list[str]()
+    assert _send(outbox, key="first").state == "sent"  # so that the folders are there
+    fsync, link = os.fsync, os.link
+
+    def synced(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        done.append("folder synced" if is_folder else "file synced")
+        fsync(descriptor)
+
+    def linked(source: str, target: str) -> None:
+        done.append("linked")
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "link", linked)
+    assert _send(outbox).state == "sent"
+    assert done == ["file synced", "linked", "folder synced"]
+    done.clear()
+    found = asyncio.run(outbox.lookup("d-01-0", SENT_AT))
+    assert found is not None
+    assert done == ["folder synced"]  # whoever linked it may have died before that
 
 
 def test_many_senders_of_one_key_leave_one_file(tmp_path: Path) -> None:

@@ -51,8 +51,6 @@ class LocalOutbox:
             return Receipt("failed", str(error))
         place = f"{self._folder}/{message.channel}/{_day(message.sent_at)}"
         name = f"{place}/{message.key}.{suffix}"
-        if os.path.exists(name):  # noqa: PTH110 - as fast as it gets
-            return Receipt("sent", "already sent")
         part = f"{place}/.{message.key}.{secrets.token_hex(4)}.part"
         try:
             file = _written(Path(place), part, content)
@@ -106,7 +104,10 @@ def _has(place: Path, key: str) -> bool:
     for name in _names(place):
         if name.startswith(f".{key}."):
             (place / name).unlink(missing_ok=True)
-    return any((place / f"{key}.{suffix}").exists() for suffix in _SUFFIXES)
+    if not any((place / f"{key}.{suffix}").exists() for suffix in _SUFFIXES):
+        return False
+    _sync(place)  # whoever linked it may have died before its name was there for good
+    return True
 
 
 def _content(message: Message) -> tuple[bytes, str]:
