@@ -176,7 +176,8 @@ async def act(batch: Batch, deps: Deps) -> Batch:
             lines.append(
                 Line(perceived.arrival, made.decision.verdict, perceived.event_id, made.decision)
             )
-            await _carry_out(perceived, made, deps, watch, since)
+            if made.intents or deps.spans.on or LOG.isEnabledFor(logging.INFO):
+                await _carry_out(perceived, made, deps, watch, since)
         else:
             _overtaken(made)
             _forget(perceived, deps)

@@ -9,7 +9,7 @@ All three are pure: (proposal, context, policies) in, verdict out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -85,8 +85,10 @@ class Guard:
             rule.condition for rule in self.rules if isinstance(rule, EngagementRule)
         )
 
-    def screen(self, candidates: Iterable[Candidate], context: Context) -> tuple[Screening, ...]:
+    def screen(self, candidates: Sequence[Candidate], context: Context) -> tuple[Screening, ...]:
         """What every rule says about every candidate, in the candidates' order."""
+        if not candidates:
+            return ()  # as for most events: nothing is made ready for nobody
         bound = self._bind(context)
         return tuple(
             Screening(candidate, self._ask(self._question(candidate, context, bound)))

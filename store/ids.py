@@ -7,6 +7,7 @@ from datetime import datetime
 from store.instants import micros
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case
+_PAIRS = tuple(one + two for one in _ALPHABET for two in _ALPHABET)
 
 
 def time_ordered(prefix: str, at: datetime, digest: bytes) -> str:
@@ -15,8 +16,5 @@ def time_ordered(prefix: str, at: datetime, digest: bytes) -> str:
     The same inputs give the same id, so that deciding again names the same decision.
     """
     value = ((micros(at) // 1000) << 80) | int.from_bytes(digest[:10], "big")
-    letters = []
-    for _ in range(26):
-        letters.append(_ALPHABET[value & 31])
-        value >>= 5
-    return f"{prefix}-{''.join(reversed(letters))}"
+    letters = [_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)]
+    return f"{prefix}-{''.join(letters)}"
