@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -33,7 +33,6 @@ from store.work import Change, Work
 from tools import offers
 from tools.toolbox import Intent
 
-LEASE = timedelta(minutes=2)
 _TIMERS: Mapping[HeldFor, TimerKind] = {
     "time": "release",
     "approval": "approval",
@@ -316,7 +315,6 @@ def _intend(
             team=proposal.candidate.team,
             state="sending" if index == 0 else "intended",
             owner=owner,
-            lease_until_at=micros(context.now + LEASE),
             not_after_at=micros(permit.not_after),
             created_at=at,
             updated_at=at,

@@ -108,7 +108,7 @@ class Kind:
     properties: dict[str, Any] = field(default_factory=dict)
 
 
-# Mostly looking; some leave a cart, a few buy, and some fail. One decision in nine acts.
+# Mostly looking; some leave a cart, a few buy, and some fail. One decision in seven acts.
 BROWSING = (
     Kind("page_viewed", 0.82),
     Kind("cart_abandoned", 0.07, {"value": 80.0}),

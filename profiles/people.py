@@ -31,7 +31,7 @@ from profiles.prints import (
     identifier_ref,
     pass_print,
 )
-from profiles.state import Fragment, Known, folded, read_fragment, with_event
+from profiles.state import Fragment, Known, folded, opened, with_event
 from profiles.terms import Terms
 from profiles.zones import zone, zones_of
 from store import keys
@@ -150,15 +150,9 @@ class People:
         found: dict[str, dict[str, _Found]] = {root: {} for root in roots}
         if not roots:
             return found
-        for profile_id, root_id, created_at, sealed, wrapped in snapshot.rows(
-            queries.FRAGMENTS, roots=roots
-        ):
-            fragment = Fragment()
-            if sealed is not None and wrapped is not None:
-                self._vault.unwrap(profile_id, "erasable", wrapped)
-                fragment = read_fragment(
-                    self._vault.open(profile_id, "erasable", "profiles", sealed)
-                )
+        for row in snapshot.rows(queries.FRAGMENTS, roots=roots):
+            profile_id, root_id, created_at, _, sealed, wrapped = row
+            fragment = opened(self._vault, profile_id, sealed, wrapped) or Fragment()
             found[root_id][profile_id] = _Found(created_at, fragment)
         return found
 

@@ -100,9 +100,7 @@ class Pool:
     def consents(self, ids: Sequence[str], refs: set[str]) -> list[Consent]:
         """The ledger's lines that concern this person or the person's contact points."""
         return [
-            Consent(*row[:8], *(instant(at) for at in row[8:11]), *row[11:])
-            for row in self._consents
-            if row[1] in ids or row[7] in refs
+            queries.consent_line(row) for row in self._consents if row[1] in ids or row[7] in refs
         ]
 
     def suppressions(

@@ -6,7 +6,9 @@ from typing import Any
 
 from sqlalchemy import BindParameter, and_, bindparam, or_, select, update
 
+from domain.consent import Consent
 from store import tables as t
+from store.instants import instant
 from store.statements import Statement
 
 
@@ -34,6 +36,7 @@ FRAGMENTS = Statement(
         t.profiles.c.profile_id,
         t.profiles.c.root_id,
         t.profiles.c.created_at,
+        t.profiles.c.updated_at,
         t.profiles.c.sealed,
         t.data_keys.c.wrapped,
     )
@@ -84,6 +87,13 @@ CONSENTS = Statement(
     )
     .order_by(t.consents.c.received_at, t.consents.c.consent_id)
 )
+
+
+def consent_line(row: tuple[Any, ...]) -> Consent:
+    """A row of `CONSENTS` as the line it is."""
+    return Consent(*row[:8], *(instant(at) for at in row[8:11]), *row[11:])
+
+
 SUPPRESSIONS = Statement(
     select(
         t.suppressions.c.ref,

@@ -1,4 +1,4 @@
-"""What is known of one profile fragment, and how an event changes it (pure)."""
+"""What is known of one profile fragment, and how an event changes it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 
 from domain.canonical import canonical
 from domain.event import Event, Identifier
+from store.vault import Vault
 
 TRAITS_MAX = 200
 IDENTIFIERS_MAX = 200
@@ -66,6 +67,16 @@ _DECODER = msgspec.json.Decoder(Fragment)
 def read_fragment(data: bytes) -> Fragment:
     """The fragment that `sealed_form` wrote."""
     return _DECODER.decode(data)
+
+
+def opened(
+    vault: Vault, profile_id: str, sealed: bytes | None, wrapped: bytes | None
+) -> Fragment | None:
+    """A kept fragment under its own key; None where either was erased."""
+    if sealed is None or wrapped is None:
+        return None
+    vault.unwrap(profile_id, "erasable", wrapped)
+    return read_fragment(vault.open(profile_id, "erasable", "profiles", sealed))
 
 
 def with_event(

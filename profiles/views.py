@@ -6,39 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
-
 from domain.consent import Consent
 from domain.errors import UsageError
 from domain.event import Identifier
 from profiles import queries
 from profiles.prints import identifier_ref
 from profiles.readers.claims import normalise
-from profiles.state import Fragment, folded, read_fragment
-from store import tables as t
+from profiles.state import Fragment, Known, folded, opened
 from store.database import Snapshot
 from store.instants import instant
-from store.statements import Statement
 from store.vault import Vault
-
-_MEMBERS = Statement(
-    select(
-        t.profiles.c.profile_id,
-        t.profiles.c.created_at,
-        t.profiles.c.updated_at,
-        t.profiles.c.sealed,
-        t.data_keys.c.wrapped,
-    )
-    .join_from(
-        t.profiles,
-        t.data_keys,
-        (t.data_keys.c.profile_id == t.profiles.c.profile_id)
-        & (t.data_keys.c.retention == "erasable"),
-        isouter=True,
-    )
-    .where(t.profiles.c.root_id == bindparam("root"))
-    .order_by(t.profiles.c.created_at, t.profiles.c.profile_id)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +40,18 @@ class Said:
 class View:
     """A person: the fragments, the root's first, what they add up to, and what was said.
 
-    `addresses` are the identifiers' values by their keyed fingerprints.
+    `known` are the identifiers by their keyed fingerprints, oldest first.
     """
 
     profile_id: str
     members: tuple[Member, ...]
     whole: Fragment
-    addresses: Mapping[str, str]
+    known: Mapping[str, Known]
     said: tuple[Said, ...]
 
     def points(self, kind: str) -> tuple[tuple[str, str], ...]:
         """The person's contact points of one kind, by fingerprint and address, oldest first."""
-        wanted = self.whole.values(kind)
-        found = {address: ref for ref, address in self.addresses.items() if address in wanted}
-        return tuple((found[address], address) for address in wanted)
+        return tuple((ref, one.value) for ref, one in self.known.items() if one.ns == kind)
 
 
 def view(snapshot: Snapshot, vault: Vault, who: str, region: str | None) -> View:
@@ -89,15 +64,17 @@ def view(snapshot: Snapshot, vault: Vault, who: str, region: str | None) -> View
     root = _root(snapshot, vault, who, region)
     members = _members(snapshot, vault, root)
     whole = folded(one.fragment for one in members if one.fragment is not None)
-    addresses = {
-        identifier_ref(vault, known.identifier): known.value for known in whole.identifiers
-    }
+    known = {identifier_ref(vault, one.identifier): one for one in whole.identifiers}
     rows = snapshot.rows(
-        queries.CONSENTS, people=[one.profile_id for one in members], refs=list(addresses)
+        queries.CONSENTS, people=[one.profile_id for one in members], refs=list(known)
     )
-    lines = [Consent(*row[:8], *(instant(at) for at in row[8:11]), *row[11:]) for row in rows]
-    said = tuple(Said(line, addresses.get(line.contact_point or "")) for line in lines)
-    return View(root, members, whole, addresses, said)
+    lines = [queries.consent_line(row) for row in rows]
+    said = tuple(Said(line, _value(known.get(line.contact_point or ""))) for line in lines)
+    return View(root, members, whole, known, said)
+
+
+def _value(known: Known | None) -> str | None:
+    return None if known is None else known.value
 
 
 def _root(snapshot: Snapshot, vault: Vault, who: str, region: str | None) -> str:
@@ -130,10 +107,8 @@ def _only(who: str, found: Sequence[str]) -> str:
 
 def _members(snapshot: Snapshot, vault: Vault, root: str) -> tuple[Member, ...]:
     members = []
-    for profile_id, created_at, updated_at, sealed, wrapped in snapshot.rows(_MEMBERS, root=root):
-        fragment = None
-        if sealed is not None and wrapped is not None:
-            vault.unwrap(profile_id, "erasable", wrapped)
-            fragment = read_fragment(vault.open(profile_id, "erasable", "profiles", sealed))
+    for row in snapshot.rows(queries.FRAGMENTS, roots=[root]):
+        profile_id, _, created_at, updated_at, sealed, wrapped = row
+        fragment = opened(vault, profile_id, sealed, wrapped)
         members.append(Member(profile_id, instant(created_at), instant(updated_at), fragment))
     return tuple(sorted(members, key=lambda one: one.profile_id != root))

@@ -230,7 +230,6 @@ outbox = Table(
     Column("team", String, nullable=False),
     Column("state", String, nullable=False),
     Column("owner", String, nullable=False),
-    Column("lease_until_at", _AT, nullable=False),
     Column("not_after_at", _AT, nullable=False),
     Column("created_at", _AT, nullable=False),
     Column("updated_at", _AT, nullable=False),

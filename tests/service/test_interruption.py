@@ -216,16 +216,21 @@ def test_a_step_that_its_permit_outlived_is_never_begun(
         assert mail.stem.startswith(lines[1]["decision_id"])
 
 
-def test_what_was_sent_from_elsewhere_is_not_sent_again_from_here(tmp_path: Path) -> None:
-    """Another machine's outbox cannot be looked into: what it was about stays unknown."""
-    store = f"sqlite:///{tmp_path / 'shop.db'}"
-    with suppress(Crash), open_shop(tmp_path / "one", store=store) as shop:
+def die_after_sending(folder: Path, store: str) -> None:
+    """Send `MAIL`, and be gone before anybody could write that it was sent."""
+    with suppress(Crash), open_shop(folder, store=store) as shop:
         shop.run(MAIL[0])
         crash_at(shop, 1, "after step")
         try:
             shop.run(MAIL[1])
         finally:
             shop.deps.pending.clear()
+
+
+def test_what_was_sent_from_elsewhere_is_not_sent_again_from_here(tmp_path: Path) -> None:
+    """Another machine's outbox cannot be looked into: what it was about stays unknown."""
+    store = f"sqlite:///{tmp_path / 'shop.db'}"
+    die_after_sending(tmp_path / "one", store)
     with open_shop(tmp_path / "two", store=store) as shop:
         shop.wake("2026-10-05T09:00:30Z")
         assert not shop.sent("email")
@@ -236,13 +241,7 @@ def test_what_was_sent_from_elsewhere_is_not_sent_again_from_here(tmp_path: Path
 def test_whom_two_find_dead_is_settled_once(tmp_path: Path) -> None:
     """Where somebody else settles a dead process's step first, recovering goes on."""
     store = f"sqlite:///{tmp_path / 'shop.db'}"
-    with suppress(Crash), open_shop(tmp_path / "w", store=store) as shop:
-        shop.run(MAIL[0])
-        crash_at(shop, 1, "after step")
-        try:
-            shop.run(MAIL[1])
-        finally:
-            shop.deps.pending.clear()
+    die_after_sending(tmp_path / "w", store)
     with open_shop(tmp_path / "w", store=store) as shop:
         commit, others = shop.database.commit, list[Work]()
 

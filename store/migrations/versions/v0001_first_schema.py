@@ -257,7 +257,6 @@ def upgrade() -> None:
     sa.Column('team', STRING, nullable=False),
     sa.Column('state', STRING, nullable=False),
     sa.Column('owner', STRING, nullable=False),
-    sa.Column('lease_until_at', sa.BigInteger(), nullable=False),
     sa.Column('not_after_at', sa.BigInteger(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('updated_at', sa.BigInteger(), nullable=False),
