@@ -118,6 +118,21 @@ class InputEntry(Strict):
     blocked: dict[Id, list[Title]] = {}
 
 
+class IdentityEntry(Strict):
+    """How people are told apart.
+
+    `priority` lists identifier types, the most telling first; `limits` say how many of a type one
+    person may have (50 of those not named). After an event in `logouts`, a device tells nothing
+    any more of who used it before.
+    """
+
+    priority: list[Id] = Field(
+        default=["user_id", "email", "phone", "device_id", "anonymous_id"], min_length=1
+    )
+    limits: dict[Id, Annotated[int, Field(ge=1, le=50)]] = {"user_id": 1, "email": 5, "phone": 5}
+    logouts: list[EventName] = []
+
+
 class SmtpEntry(Strict):
     """An SMTP server; its password comes from the variable `SAFECONDUCT_SMTP_PASSWORD`."""
 
@@ -147,5 +162,6 @@ class SettingsFile(Strict):
     brand: Id = Field(examples=["shop"])
     brands: dict[Id, BrandEntry] = Field(min_length=1)
     input: InputEntry
+    identity: IdentityEntry = IdentityEntry()
     store: StoreEntry
     channels: dict[Id, ChannelEntry] = {}

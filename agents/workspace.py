@@ -14,6 +14,7 @@ from agents.schema import (
     ActionsFile,
     BrandEntry,
     ChannelEntry,
+    IdentityEntry,
     InputEntry,
     JourneyFile,
     OffersFile,
@@ -53,6 +54,7 @@ class Workspace:
     brand: str
     brands: Mapping[str, BrandEntry]
     input: InputEntry
+    identity: IdentityEntry
     store_url: str
     channels: Mapping[str, ChannelEntry]
     policies: PolicySet
@@ -143,6 +145,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         brand=settings.brand,
         brands=settings.brands,
         input=settings.input,
+        identity=settings.identity,
         store_url=settings.store.url,
         channels=settings.channels,
         policies=policies,
@@ -163,6 +166,12 @@ def _check_settings(document: Document, settings: SettingsFile) -> None:
             f"the default brand `{settings.brand}` is not declared",
             place=document.place("brand"),
             remedy=f"declare `[brands.{settings.brand}]`",
+        )
+    if len(set(settings.identity.priority)) < len(settings.identity.priority):
+        raise ConfigurationError(
+            "`priority` names a type of identifier twice",
+            place=document.place("identity", "priority"),
+            remedy="name each once, the most telling first",
         )
     for name, channel in settings.channels.items():
         if (channel.adapter == "smtp") != (channel.smtp is not None):

@@ -11,7 +11,7 @@ from domain.errors import InputError
 from domain.event import Event
 from domain.journey import Journey
 from profiles import consents
-from profiles.identity import Resolution
+from profiles.membership import Identified
 from profiles.state import Fragment
 from store.work import Work
 
@@ -56,16 +56,14 @@ class Perceived:
 class Draft:
     """One arrival on its way to a context.
 
-    `members` are the person's fragments, the root's first. `keys` are contention keys that the
-    event moves beside the person's. `domains` are fingerprints of the domains of `points`.
-    `entering` is the instance that the event names of each journey it concerns. `asks` says that
-    there is something to decide: most events trigger no journey and end none by a condition.
+    `keys` are contention keys that the event moves beside the person's. `domains` are fingerprints
+    of the domains of `points`. `entering` is the instance that the event names of each journey it
+    concerns. `asks` says that there is something to decide: most events trigger no journey and
+    end none by a condition.
     """
 
     perceived: Perceived
-    resolution: Resolution
-    root_id: str
-    members: dict[str, Fragment]
+    identified: Identified
     statement: consents.Statement | None = None
     block: consents.Block | None = None
     bounced: str | None = None
@@ -77,3 +75,18 @@ class Draft:
     entering: dict[str, str] = field(default_factory=dict)
     asks: bool = False
     keys: set[str] = field(default_factory=set)
+
+    @property
+    def root_id(self) -> str:
+        """The fragment that stands for the person."""
+        return self.identified.root_id
+
+    @property
+    def own(self) -> str:
+        """The fragment through which the event speaks."""
+        return self.identified.own or self.identified.root_id
+
+    @property
+    def members(self) -> dict[str, Fragment]:
+        """The person's fragments, the root's first."""
+        return self.identified.members

@@ -60,7 +60,7 @@ class Notes:
             )
             line = Consent(
                 kind=said.kind,
-                profile_id=draft.root_id,
+                profile_id=draft.own,
                 controller=self._terms.controllers[said.brand or self._terms.brand],
                 brand=said.brand if said.kind != "objection" else None,
                 channel=said.channel if said.kind != "objection" else None,
@@ -149,7 +149,7 @@ class Notes:
         )
 
     def _evidence_key(self, draft: Draft, snapshot: Snapshot) -> None:
-        root = draft.root_id
+        root = draft.own
         for _, wrapped in snapshot.rows(queries.EVIDENCE_KEYS, people=[root]):
             self._vault.unwrap(root, "evidence", wrapped)
             return
@@ -161,7 +161,7 @@ class Notes:
 
     def _note_block(self, draft: Draft, said: consents.Block) -> None:
         event = draft.perceived.arrival.event
-        ref = draft.root_id if said.target == "person" else self._address_ref(said.address or "")
+        ref = draft.own if said.target == "person" else self._address_ref(said.address or "")
         if said.target == "domain":
             ref = domain_ref(self._vault, said.address or "")
         suppression_id = time_ordered("s", event.received_at, draft.perceived.event_key)
@@ -179,7 +179,7 @@ class Notes:
         )
         draft.perceived.work.append(
             t.suppressions,
-            draft.root_id,
+            draft.own,
             suppression_id=suppression_id,
             target=said.target,
             ref=ref,

@@ -8,7 +8,6 @@ all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,9 +18,11 @@ from domain.journey import Arm
 from profiles import consents, queries
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
-from profiles.identity import Person, Resolution, resolve
+from profiles.identifying import Identifying
 from profiles.labels import nested, visible
+from profiles.membership import Identified
 from profiles.notes import Notes
+from profiles.parting import Parting
 from profiles.pool import Pool
 from profiles.prints import (
     content_print,
@@ -31,13 +32,12 @@ from profiles.prints import (
     identifier_ref,
     pass_print,
 )
-from profiles.state import Fragment, Known, folded, opened, with_event
+from profiles.state import Fragment, folded
 from profiles.terms import Terms
-from profiles.zones import zone, zones_of
+from profiles.zones import zone
 from store import keys
 from store import tables as t
 from store.database import Database, Snapshot
-from store.ids import time_ordered
 from store.instants import instant, micros
 from store.vault import Vault
 from store.work import Work
@@ -52,14 +52,6 @@ _Holders = Mapping[str, Sequence[tuple[str, int | None]]]
 """Who uses each contact point, and until when it cannot be reached."""
 
 
-@dataclass(slots=True)
-class _Found:
-    """A fragment as it was kept."""
-
-    created_at: int
-    fragment: Fragment
-
-
 class People:
     """Everybody in a store, as a workspace's terms allow them to be seen."""
 
@@ -69,6 +61,7 @@ class People:
         self._terms = terms
         self._notes = Notes(database.vault, terms)
         self._enrolment = Enrolment(database.vault, terms)
+        self._identifying = Identifying(database.vault, terms.identity)
 
     def read(self, arrivals: Sequence[Arrival]) -> list[Perceived]:
         """What each arrival needs to be decided, all of one instant of the store."""
@@ -121,52 +114,18 @@ class People:
     # Who it is
 
     def _identify(self, fresh: Sequence[Perceived], snapshot: Snapshot) -> list[Draft]:
-        refs = {
-            self._ref(identifier): identifier
-            for one in fresh
-            if one.arrival.root_id is None
-            for identifier in one.arrival.event.identifiers
-        }
-        owners = dict(snapshot.rows(queries.OWNERS, refs=list(refs))) if refs else {}
-        given = [one.arrival.root_id for one in fresh if one.arrival.root_id is not None]
-        roots_now = dict(snapshot.rows(queries.ROOTS, people=given)) if given else {}
-        found = self._fragments(sorted({*owners.values(), *roots_now.values()}), snapshot)
-        people = {root: _person(root, members) for root, members in found.items()}
-        by_identifier = {refs[ref]: people[root] for ref, root in owners.items()}
         drafts = []
-        for one in fresh:
-            root_id = one.arrival.root_id
-            if root_id is not None:
-                resolution = Resolution(roots_now.get(root_id, root_id), (), (), ())
-            else:
-                resolution = resolve(one.arrival.event.identifiers, by_identifier)
+        identified = self._identifying.find(fresh, snapshot)
+        for one, found in zip(fresh, identified, strict=True):
             try:
-                drafts.append(self._draft(one, resolution, found))
+                drafts.append(self._draft(one, found, snapshot))
             except InputError as error:
                 one.refused = error
         return drafts
 
-    def _fragments(self, roots: Sequence[str], snapshot: Snapshot) -> dict[str, dict[str, _Found]]:
-        found: dict[str, dict[str, _Found]] = {root: {} for root in roots}
-        if not roots:
-            return found
-        for row in snapshot.rows(queries.FRAGMENTS, roots=roots):
-            profile_id, root_id, created_at, _, sealed, wrapped = row
-            fragment = opened(self._vault, profile_id, sealed, wrapped) or Fragment()
-            found[root_id][profile_id] = _Found(created_at, fragment)
-        return found
-
-    def _draft(
-        self,
-        perceived: Perceived,
-        resolution: Resolution,
-        found: Mapping[str, Mapping[str, _Found]],
-    ) -> Draft:
+    def _draft(self, perceived: Perceived, found: Identified, snapshot: Snapshot) -> Draft:
         event = perceived.arrival.event
-        roots = [r for r in (resolution.root_id, *resolution.merged) if r is not None]
-        members = {p: f.fragment for root in roots for p, f in found.get(root, {}).items()}
-        root_id = resolution.root_id or time_ordered("p", event.time, perceived.event_key)
-        draft = Draft(perceived, resolution, root_id, members)
+        draft = Draft(perceived, found)
         if perceived.arrival.asked.kind == "event":
             draft.statement = consents.consent_statement(event, self._terms)
             draft.block = consents.block(event, self._terms)
@@ -175,7 +134,7 @@ class People:
                 self._check_brand(event)
             if event.name == OBSERVED_EVENT:
                 consents.observed_channel(event, self._terms)
-            self._fold(draft)
+            self._fold(draft, snapshot)
         return draft
 
     def _check_brand(self, event: Event) -> None:
@@ -187,40 +146,56 @@ class People:
                 remedy="declare the brand in `settings.toml`, or leave it out",
             )
 
-    def _fold(self, draft: Draft) -> None:
+    def _fold(self, draft: Draft, snapshot: Snapshot) -> None:
         """Prepare what the event changes about the person."""
-        event, root, resolution = draft.perceived.arrival.event, draft.root_id, draft.resolution
-        attached = [_known(i, event) for i in resolution.attached]
-        attached += [_known(i, event, shared=True) for i in resolution.demoted]
-        fragment = with_event(draft.members.get(root, Fragment()), event, attached)
-        draft.members = {root: fragment, **{p: f for p, f in draft.members.items() if p != root}}
-        self._keep_fragment(draft, fragment)
-        work = draft.perceived.work
-        for identifier in resolution.attached:
+        found, work, event = draft.identified, draft.perceived.work, draft.perceived.arrival.event
+        draft.keys |= found.keys
+        self._keep_fragment(draft)
+        for naming in found.named:
             work.insert(
                 t.identifiers,
-                ref=self._ref(identifier),
-                profile_id=root,
-                ns=identifier.ns,
-                first_seen_at=micros(event.time),
+                ref=naming.ref,
+                profile_id=draft.own,
+                ns=naming.ns,
+                slot=naming.slot,
             )
-        for merged in resolution.merged:
-            work.change(queries.FOLLOW, merged=merged, into=root)
-            work.move(keys.person(merged))
+        at = event.received_at
+        for profile_id, root in found.moved.items():
+            work.change(queries.FOLLOW, person=profile_id, into=root, at=micros(at))
+        if found.parted:
+            parting = Parting(self._vault, snapshot, work, at)
+            for parted in found.parted:
+                parting.part(parted, self._terms.look_back)
+            draft.perceived.new_profiles += parting.new_keys
+        for ref in found.logouts:
+            work.insert(t.logouts, ref=ref, at=micros(event.time), profile_id=draft.own)
 
-    def _keep_fragment(self, draft: Draft, fragment: Fragment) -> None:
-        perceived, root, vault = draft.perceived, draft.root_id, self._vault
-        work, at = perceived.work, micros(perceived.arrival.event.received_at)
-        if draft.resolution.root_id is not None:
-            sealed = vault.seal(root, "erasable", "profiles", fragment.sealed_form())
-            work.change(queries.WRITE_FRAGMENT, person=root, to_sealed=sealed, to_at=at)
+    def _keep_fragment(self, draft: Draft) -> None:
+        perceived, own, vault = draft.perceived, draft.own, self._vault
+        work, fragment = perceived.work, draft.members[own]
+        first_at, last_at = micros(fragment.first_at), micros(fragment.last_at)
+        if draft.identified.is_new:
+            wrapped = vault.new_key(own, "erasable")
+            perceived.new_profiles.append(own)
+            work.insert(t.data_keys, profile_id=own, retention="erasable", wrapped=wrapped)
+        sealed = vault.seal(own, "erasable", "profiles", fragment.sealed_form())
+        if not draft.identified.is_new:
+            work.change(
+                queries.WRITE_FRAGMENT,
+                person=own,
+                to_sealed=sealed,
+                from_at=first_at,
+                to_at=last_at,
+            )
             return
-        wrapped = vault.new_key(root, "erasable")
-        perceived.new_profiles.append(root)
-        work.insert(t.data_keys, profile_id=root, retention="erasable", wrapped=wrapped)
-        sealed = vault.seal(root, "erasable", "profiles", fragment.sealed_form())
         work.insert(
-            t.profiles, profile_id=root, root_id=root, created_at=at, updated_at=at, sealed=sealed
+            t.profiles,
+            profile_id=own,
+            root_id=draft.root_id,
+            joined_at=micros(perceived.arrival.event.received_at),
+            created_at=first_at,
+            updated_at=last_at,
+            sealed=sealed,
         )
 
     # What there is to know
@@ -264,15 +239,11 @@ class People:
             ref = self._ref(known.identifier)
             holding = holders.get(ref, ())
             users = {profile_id for profile_id, _ in holding}
-            shared = known.shared or bool(users - draft.members.keys())
+            shared = bool(users - draft.members.keys())
             until = max((u for _, u in holding if u is not None), default=None)
             points.append(
                 ContactPoint(ref, known.ns, known.value, shared, instant(until), known.zones)
             )
-            is_new = users.isdisjoint(draft.members)
-            if is_new and draft.perceived.arrival.asked.kind == "event":
-                draft.perceived.work.insert(t.contact_points, ref=ref, profile_id=draft.root_id)
-                draft.keys.add(keys.point(ref))
         draft.points = tuple(points)
         draft.domains = tuple(
             domain_ref(self._vault, point.address) for point in points if point.kind == "email"
@@ -330,7 +301,6 @@ class People:
         """The keys of all that the verdict reads."""
         own = {
             keys.person(draft.root_id),
-            *(keys.person(merged) for merged in draft.resolution.merged),
             *draft.keys,
         }
         if not draft.asks:
@@ -361,8 +331,7 @@ class People:
         """What the work must find unmoved, and what it moves whatever is decided."""
         work, event = draft.perceived.work, draft.perceived.arrival.event
         work.asserts.update(context.revisions)
-        merged = (keys.person(profile_id) for profile_id in draft.resolution.merged)
-        work.move(keys.person(draft.root_id), *merged, *draft.keys)
+        work.move(keys.person(draft.root_id), *draft.keys)
         if draft.perceived.arrival.asked.kind != "event":
             return
         people, at = list(context.profile_ids), micros(event.received_at)
@@ -408,21 +377,3 @@ def _signals(
         "signal.contacts_7d": sum(1 for contact in contacts if contact.at > recent),
         "signal.shared_address": any(point.shared for point in draft.points),
     }
-
-
-def _person(root: str, members: Mapping[str, _Found]) -> Person:
-    return Person(
-        root_id=root,
-        identifiers=frozenset(
-            known.identifier
-            for found in members.values()
-            for known in found.fragment.identifiers
-            if not known.shared
-        ),
-        since=min((found.created_at for found in members.values()), default=0),
-    )
-
-
-def _known(identifier: Identifier, event: Event, *, shared: bool = False) -> Known:
-    zones = zones_of(identifier.value) if identifier.ns == "phone" else ()
-    return Known(identifier.ns, identifier.value, event.time, shared, zones, event.source)

@@ -7,6 +7,7 @@ from typing import Any
 from domain.canonical import canonical
 from domain.context import Pass
 from domain.event import Event, Identifier
+from store.ids import by_content
 from store.vault import Vault
 
 
@@ -36,9 +37,27 @@ def content_print(vault: Vault, event: Event) -> bytes:
     )
 
 
-def identifier_ref(vault: Vault, identifier: Identifier) -> str:
-    """The keyed fingerprint that an identifier is looked up by."""
-    return vault.fingerprint("identifier", identifier.ns, identifier.value)
+def identifier_ref(vault: Vault, identifier: Identifier, session: int = 0) -> str:
+    """The keyed fingerprint that an identifier is looked up by.
+
+    Args:
+        session: how often somebody has logged out on the device that it names.
+    """
+    if session == 0:
+        return vault.fingerprint("identifier", identifier.ns, identifier.value)
+    return vault.fingerprint("identifier", identifier.ns, identifier.value, str(session))
+
+
+def fragment_id(vault: Vault, anchor: str, slot: int, generation: int) -> str:
+    """The name of the fragment under an anchor: the same, whichever of its events came first.
+
+    Args:
+        anchor: the anchor's fingerprint.
+        slot: which of the anchor's fragments it is.
+        generation: how often such a fragment was erased before.
+    """
+    told_apart = canonical([anchor, slot, generation])
+    return by_content("p", vault.fingerprint_bytes("fragment", told_apart))
 
 
 def _content(event: Event) -> list[Any]:

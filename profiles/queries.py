@@ -21,10 +21,38 @@ SEEN = Statement(
         t.events.c.event_key.in_(_among("keys"))
     )
 )
-OWNERS = Statement(
-    select(t.identifiers.c.ref, t.profiles.c.root_id)
+ANCHORED = Statement(
+    select(
+        t.identifiers.c.ref,
+        t.identifiers.c.slot,
+        t.identifiers.c.profile_id,
+        t.profiles.c.root_id,
+    )
+    .join(t.profiles, t.profiles.c.profile_id == t.identifiers.c.profile_id)
+    .where(t.identifiers.c.ref.in_(_among("refs")), t.identifiers.c.slot > 0)
+)
+HOLDING = Statement(
+    select(
+        t.identifiers.c.ref,
+        t.identifiers.c.slot,
+        t.identifiers.c.profile_id,
+        t.profiles.c.root_id,
+    )
     .join(t.profiles, t.profiles.c.profile_id == t.identifiers.c.profile_id)
     .where(t.identifiers.c.ref.in_(_among("refs")))
+)
+RULINGS = Statement(
+    select(t.rulings.c.one, t.rulings.c.other, t.rulings.c.ruling).where(
+        or_(t.rulings.c.one.in_(_among("people")), t.rulings.c.other.in_(_among("people")))
+    )
+)
+REFUSALS = Statement(
+    select(t.consents.c.profile_id, t.consents.c.kind)
+    .where(t.consents.c.profile_id.in_(_among("people")), t.consents.c.purpose == "personalise")
+    .order_by(t.consents.c.received_at, t.consents.c.consent_id)
+)
+LOGOUTS = Statement(
+    select(t.logouts.c.ref, t.logouts.c.at).where(t.logouts.c.ref.in_(_among("refs")))
 )
 ROOTS = Statement(
     select(t.profiles.c.profile_id, t.profiles.c.root_id).where(
@@ -39,6 +67,7 @@ FRAGMENTS = Statement(
         t.profiles.c.updated_at,
         t.profiles.c.sealed,
         t.data_keys.c.wrapped,
+        t.profiles.c.joined_at,
     )
     .join(
         t.data_keys,
@@ -58,10 +87,10 @@ EVIDENCE_KEYS = Statement(
 )
 HOLDERS = Statement(
     select(
-        t.contact_points.c.ref,
-        t.contact_points.c.profile_id,
-        t.contact_points.c.unreachable_until_at,
-    ).where(t.contact_points.c.ref.in_(_among("refs")))
+        t.identifiers.c.ref,
+        t.identifiers.c.profile_id,
+        t.identifiers.c.unreachable_until_at,
+    ).where(t.identifiers.c.ref.in_(_among("refs")))
 )
 CONSENTS = Statement(
     select(
@@ -198,16 +227,32 @@ REVISIONS = Statement(
 WRITE_FRAGMENT = Statement(
     update(t.profiles)
     .where(t.profiles.c.profile_id == bindparam("person"))
-    .values(sealed=bindparam("to_sealed"), updated_at=bindparam("to_at"))
+    .values(
+        sealed=bindparam("to_sealed"),
+        created_at=bindparam("from_at"),
+        updated_at=bindparam("to_at"),
+    )
 )
 FOLLOW = Statement(
     update(t.profiles)
-    .where(t.profiles.c.root_id == bindparam("merged"))
-    .values(root_id=bindparam("into"))
+    .where(t.profiles.c.profile_id == bindparam("person"))
+    .values(root_id=bindparam("into"), joined_at=bindparam("at"))
+)
+CONTACTS_MADE = Statement(
+    select(t.contacts).where(
+        t.contacts.c.profile_id.in_(_among("people")),
+        t.contacts.c.contact_point.in_(_among("refs")),
+        t.contacts.c.at > bindparam("since"),
+    )
+)
+HAND_OVER_CONTACT = Statement(
+    update(t.contacts)
+    .where(t.contacts.c.contact_id == bindparam("contact"))
+    .values(profile_id=bindparam("into"))
 )
 GIVE_UP = Statement(
-    update(t.contact_points)
-    .where(t.contact_points.c.ref == bindparam("point"))
+    update(t.identifiers)
+    .where(t.identifiers.c.ref == bindparam("point"))
     .values(unreachable_until_at=bindparam("until"))
 )
 BRING_FORWARD = Statement(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -28,15 +28,15 @@ class Trait:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One identifier of a fragment. `shared` ones no longer resolve; they are contact points.
-    `zones` are the time zones a phone number implies, `source` is what first named it."""
+    """One identifier of a fragment. `zones` are the time zones a phone number implies, `source`
+    is what first named it. `session` counts the logouts on a device before."""
 
     ns: str
     value: str
     since: datetime
-    shared: bool = False
     zones: tuple[str, ...] = ()
     source: str = ""
+    session: int = 0
 
     @property
     def identifier(self) -> Identifier:
@@ -46,11 +46,16 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A profile as one unmerged identity: what is sealed under its own erasable key."""
+    """A profile as one unmerged identity: what is sealed under its own erasable key.
+
+    `first_at` and `last_at` are the instants of the earliest and the latest event.
+    """
 
     identifiers: tuple[Known, ...] = ()
     traits: Mapping[str, Trait] = field(default_factory=dict)
     events: int = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
 
     def sealed_form(self) -> bytes:
         """Canonical bytes for keeping."""
@@ -79,28 +84,41 @@ def opened(
     return read_fragment(vault.open(profile_id, "erasable", "profiles", sealed))
 
 
-def with_event(
-    fragment: Fragment, event: Event, attached: Iterable[Known], *, counts: bool = True
-) -> Fragment:
-    """The fragment after an event: new identifiers, and traits by event time, not by arrival.
+def with_event(fragment: Fragment, event: Event, bearing: Iterable[Known]) -> Fragment:
+    """The fragment after an event: its identifiers, and traits by event time, not by arrival.
 
     Of two values of one trait the later wins; at the same instant the greater canonical form
-    does, so that the order of arrival never matters.
+    does. The identifiers named first and the traits told last are kept. So the same events give
+    the same fragment in any order.
+
+    Args:
+        bearing: the event's identifiers.
     """
-    known = {(k.ns, k.value): k for k in fragment.identifiers}
-    for new in attached:
-        old = known.get((new.ns, new.value))
-        if old is None:
-            if len(known) < IDENTIFIERS_MAX:
-                known[(new.ns, new.value)] = new
-        else:
-            first = min(old, new, key=lambda k: (k.since, k.source))
-            known[(new.ns, new.value)] = replace(first, shared=old.shared or new.shared)
     return Fragment(
-        identifiers=tuple(sorted(known.values(), key=lambda k: (k.since, k.ns, k.value))),
+        identifiers=_with_identifiers(fragment.identifiers, bearing),
         traits=_with_traits(fragment.traits, event),
-        events=fragment.events + (1 if counts else 0),
+        events=fragment.events + 1,
+        first_at=min(fragment.first_at or event.time, event.time),
+        last_at=max(fragment.last_at or event.time, event.time),
     )
+
+
+def _with_identifiers(old: tuple[Known, ...], bearing: Iterable[Known]) -> tuple[Known, ...]:
+    known = {(k.ns, k.value, k.session): k for k in old}
+    changed = False
+    for new in bearing:
+        key = (new.ns, new.value, new.session)
+        kept = known.get(key)
+        if kept is None or (new.since, new.source) < (kept.since, kept.source):
+            known[key] = new
+            changed = True
+    if not changed:
+        return old
+    return tuple(sorted(known.values(), key=_age)[:IDENTIFIERS_MAX])
+
+
+def _age(known: Known) -> tuple[datetime, str, str, int]:
+    return known.since, known.ns, known.value, known.session
 
 
 def _with_traits(old: Mapping[str, Trait], event: Event) -> Mapping[str, Trait]:
@@ -109,11 +127,11 @@ def _with_traits(old: Mapping[str, Trait], event: Event) -> Mapping[str, Trait]:
     traits = dict(old)
     for name, value in event.traits.items():
         new = Trait(value, event.time, event.source)
-        if name not in traits:
-            if len(traits) < TRAITS_MAX:
-                traits[name] = new
-        elif _order(new) > _order(traits[name]):
+        if name not in traits or _order(new) > _order(traits[name]):
             traits[name] = new
+    if len(traits) > TRAITS_MAX:
+        latest = sorted(traits, key=lambda name: (_order(traits[name]), name), reverse=True)
+        traits = {name: traits[name] for name in latest[:TRAITS_MAX]}
     return traits
 
 
@@ -123,14 +141,20 @@ def _order(trait: Trait) -> tuple[datetime, bytes, str]:
 
 def folded(fragments: Iterable[Fragment]) -> Fragment:
     """Several fragments of one person as one view; events add up, the latest trait wins."""
-    identifiers: list[Known] = []
+    parts = list(fragments)
+    if len(parts) == 1:
+        return parts[0]
+    identifiers: tuple[Known, ...] = ()
     traits: dict[str, Trait] = {}
-    events = 0
-    for fragment in fragments:
-        identifiers += fragment.identifiers
-        events += fragment.events
-        for name, trait in fragment.traits.items():
+    for part in parts:
+        identifiers = _with_identifiers(identifiers, part.identifiers)
+        for name, trait in part.traits.items():
             if name not in traits or _order(trait) > _order(traits[name]):
                 traits[name] = trait
-    identifiers.sort(key=lambda k: (k.since, k.ns, k.value))
-    return Fragment(tuple(identifiers), traits, events)
+    return Fragment(
+        identifiers,
+        traits,
+        sum(part.events for part in parts),
+        min((part.first_at for part in parts if part.first_at is not None), default=None),
+        max((part.last_at for part in parts if part.last_at is not None), default=None),
+    )

@@ -9,6 +9,7 @@ from datetime import timedelta
 from domain.context import FieldLabel
 from domain.event import Event
 from domain.journey import Journey
+from profiles.identity import IdentityRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Terms:
     of any cap. `stock` is each offer's number to grant. `region` is the country whose phone
     numbers may be written without their prefix. `purposes` are those that can be consented to,
     `promotion` the one that counts where a purpose is unclear. `exits` are the journeys that a
-    condition ends.
+    condition ends. `identity` is how telling each type of identifier is.
     """
 
     brand: str
@@ -34,6 +35,7 @@ class Terms:
     promotion: str = ""
     stock: Mapping[str, int] = field(default_factory=dict)
     exits: frozenset[str] = frozenset()
+    identity: IdentityRules = field(default_factory=IdentityRules)
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""

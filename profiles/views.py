@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +10,8 @@ from domain.consent import Consent
 from domain.errors import UsageError
 from domain.event import Identifier
 from profiles import queries
+from profiles.identifying import Neighbours, known_ref
+from profiles.identity import ANONYMOUS, IdentityRules, Link
 from profiles.prints import identifier_ref
 from profiles.readers.claims import normalise
 from profiles.state import Fragment, Known, folded, opened
@@ -40,13 +42,16 @@ class Said:
 class View:
     """A person: the fragments, the root's first, what they add up to, and what was said.
 
-    `known` are the identifiers by their keyed fingerprints, oldest first.
+    `known` are the identifiers by their keyed fingerprints, oldest first; `shared` are those that
+    others use as well. `links` say by what the fragments were joined, and what joins nobody.
     """
 
     profile_id: str
     members: tuple[Member, ...]
     whole: Fragment
     known: Mapping[str, Known]
+    shared: frozenset[Identifier]
+    links: tuple[Link, ...]
     said: tuple[Said, ...]
 
     def points(self, kind: str) -> tuple[tuple[str, str], ...]:
@@ -54,44 +59,66 @@ class View:
         return tuple((ref, one.value) for ref, one in self.known.items() if one.ns == kind)
 
 
-def view(snapshot: Snapshot, vault: Vault, who: str, region: str | None) -> View:
+def view(
+    snapshot: Snapshot, vault: Vault, who: str, region: str | None, rules: IdentityRules
+) -> View:
     """Everything known of one person, in one reading transaction. Raises `UsageError`.
 
     Args:
         who: a profile's id, or an identifier as `ns:value`, such as `email:a@x.example`.
         region: the country whose phone numbers may be written without their prefix.
     """
-    root = _root(snapshot, vault, who, region)
+    root = find_root(snapshot, vault, who, region, rules)
     members = _members(snapshot, vault, root)
     whole = folded(one.fragment for one in members if one.fragment is not None)
-    known = {identifier_ref(vault, one.identifier): one for one in whole.identifiers}
-    rows = snapshot.rows(
-        queries.CONSENTS, people=[one.profile_id for one in members], refs=list(known)
-    )
+    known = {known_ref(vault, one): one for one in whole.identifiers}
+    ids = [one.profile_id for one in members]
+    rows = snapshot.rows(queries.CONSENTS, people=ids, refs=list(known))
     lines = [queries.consent_line(row) for row in rows]
     said = tuple(Said(line, _value(known.get(line.contact_point or ""))) for line in lines)
-    return View(root, members, whole, known, said)
+    holders = snapshot.rows(queries.HOLDERS, refs=list(known))
+    others = {ref for ref, profile_id, _ in holders if profile_id not in ids}
+    shared = frozenset(known[ref].identifier for ref in others)
+    links = _links(snapshot, vault, root, frozenset(known), rules)
+    return View(root, members, whole, known, shared, links, said)
+
+
+def _links(
+    snapshot: Snapshot, vault: Vault, root: str, refs: Collection[str], rules: IdentityRules
+) -> tuple[Link, ...]:
+    around = Neighbours(snapshot, vault).around((), [root])
+    if around is None:
+        return ()
+    return tuple(
+        link for link in around.grouped(rules, around.fragments()).links if link.ref in refs
+    )
 
 
 def _value(known: Known | None) -> str | None:
     return None if known is None else known.value
 
 
-def _root(snapshot: Snapshot, vault: Vault, who: str, region: str | None) -> str:
-    """The id that stands for the person who is meant."""
+def find_root(
+    snapshot: Snapshot, vault: Vault, who: str, region: str | None, rules: IdentityRules
+) -> str:
+    """The id that stands for the person who is meant. Raises `UsageError`."""
     ns, colon, value = who.partition(":")
     if not colon:
         roots = dict(snapshot.rows(queries.ROOTS, people=[who]))
-        return _only(who, [roots[who]] if who in roots else [])
-    ref = identifier_ref(vault, normalise(ns, value, region) or Identifier(ns, value))
-    owners = [root for _, root in snapshot.rows(queries.OWNERS, refs=[ref])]
-    if owners:
-        return _only(who, owners)
-    users = [profile_id for _, profile_id, _ in snapshot.rows(queries.HOLDERS, refs=[ref])]
-    return _only(who, sorted(set(dict(snapshot.rows(queries.ROOTS, people=users)).values())))
+        return _only(who, {roots[who]} if who in roots else set())
+    identifier = normalise(ns, value, region) or Identifier(ns, value)
+    refs = [identifier_ref(vault, identifier)]
+    if ns in ANONYMOUS:
+        ended = len(snapshot.rows(queries.LOGOUTS, refs=refs))
+        refs += [identifier_ref(vault, identifier, 1 + session) for session in range(ended)]
+    rows = snapshot.rows(queries.HOLDING, refs=refs)
+    gathered = {root for _, slot, _, root in rows if slot > 0}
+    if gathered and rules.limit(ns) == 1:  # who is only mentioned as somebody is somebody else
+        return _only(who, gathered)
+    return _only(who, {root for _, _, _, root in rows})
 
 
-def _only(who: str, found: Sequence[str]) -> str:
+def _only(who: str, found: Collection[str]) -> str:
     if not found:
         raise UsageError(
             f"nobody is known as `{who}`",
@@ -100,15 +127,15 @@ def _only(who: str, found: Sequence[str]) -> str:
     if len(found) > 1:
         raise UsageError(
             f"`{who}` is used by {len(found)} people",
-            remedy=f"name one of them: {', '.join(found)}",
+            remedy=f"name one of them: {', '.join(sorted(found))}",
         )
-    return found[0]
+    return min(found)
 
 
 def _members(snapshot: Snapshot, vault: Vault, root: str) -> tuple[Member, ...]:
     members = []
     for row in snapshot.rows(queries.FRAGMENTS, roots=[root]):
-        profile_id, _, created_at, updated_at, sealed, wrapped = row
+        profile_id, _, created_at, updated_at, sealed, wrapped, _ = row
         fragment = opened(vault, profile_id, sealed, wrapped)
         members.append(Member(profile_id, instant(created_at), instant(updated_at), fragment))
     return tuple(sorted(members, key=lambda one: one.profile_id != root))

@@ -21,6 +21,7 @@ from domain.canonical import parse
 from domain.consent import PERMISSIONS
 from domain.errors import StoreError
 from domain.event import Identifier
+from profiles.identity import IdentityRules
 from profiles.people import People
 from profiles.readers.claims import normalise
 from profiles.reading import Reading
@@ -180,7 +181,14 @@ def make_terms(workspace: Workspace) -> Terms:
         purposes=frozenset(workspace.policies.purposes) | PERMISSIONS,
         promotion=workspace.policies.promotion,
         exits=frozenset(workspace.exits),
+        identity=make_identity(workspace),
     )
+
+
+def make_identity(workspace: Workspace) -> IdentityRules:
+    """How this workspace tells people apart."""
+    given = workspace.identity
+    return IdentityRules(tuple(given.priority), given.limits, frozenset(given.logouts))
 
 
 def make_toolbox(workspace: Workspace, database: Database, outbox: Path) -> Toolbox:

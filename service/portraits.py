@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -11,12 +11,19 @@ from typing import Any
 from agents.workspace import Workspace
 from domain.canonical import canonical
 from domain.consent import ConsentQuestion, answer
+from profiles.identity import Link, Why
 from profiles.state import Fragment, Known
 from profiles.views import Member, Said, View, view
-from service.assemble import assemble_reading
+from service.assemble import assemble_reading, make_identity
 from service.lines import stamp
 from service.settings import find_workspace, instant_given, load
 
+_WHY: Mapping[Why, str] = {
+    "limit": "one person would have too many of a kind",
+    "apart": "somebody ruled that these are two people",
+    "too many": "too many others bear it",
+    "refused": "the customer will not be recognised by a device",
+}
 Printed = Iterator[str | dict[str, Any]]
 
 
@@ -59,7 +66,7 @@ def _seen(
     database = assemble_reading(workspace, store)
     try:
         with database.read() as snapshot:
-            found = view(snapshot, database.vault, who, loaded.input.region)
+            found = view(snapshot, database.vault, who, loaded.input.region, make_identity(loaded))
         return found, loaded, instant_given(at) or database.clock()
     finally:
         database.close()
@@ -83,7 +90,8 @@ def _questions(found: View, loaded: Workspace) -> Iterator[tuple[ConsentQuestion
 def _json(found: View) -> dict[str, Any]:
     return {
         "profile_id": found.profile_id,
-        "fragments": [_member_json(member) for member in found.members],
+        "fragments": [_member_json(member, found) for member in found.members],
+        "links": [_link_json(link, found) for link in found.links],
         "traits": {
             name: {"value": trait.value, "at": stamp(trait.at), "source": trait.source}
             for name, trait in sorted(found.whole.traits.items())
@@ -92,7 +100,19 @@ def _json(found: View) -> dict[str, Any]:
     }
 
 
-def _member_json(member: Member) -> dict[str, Any]:
+def _link_json(link: Link, found: View) -> dict[str, Any]:
+    known = found.known[link.ref]
+    return {
+        "ns": known.ns,
+        "value": known.value,
+        "fragments": list(link.holders),
+        "left": list(link.left),
+        "joins": not link.why,
+        "why_not": link.why or None,
+    }
+
+
+def _member_json(member: Member, found: View) -> dict[str, Any]:
     fragment = member.fragment or Fragment()
     return {
         "profile_id": member.profile_id,
@@ -106,7 +126,7 @@ def _member_json(member: Member) -> dict[str, Any]:
                 "value": known.value,
                 "since": stamp(known.since),
                 "source": known.source,
-                "shared": known.shared,
+                "shared": known.identifier in found.shared,
             }
             for known in fragment.identifiers
         ],
@@ -139,7 +159,11 @@ def _text(found: View) -> Iterator[str]:
         events = "erased" if fragment is None else f"{fragment.events} events"
         yield f"{joined}{member.profile_id}  since {_minute(member.created_at)}, {events}"
         for known in () if fragment is None else fragment.identifiers:
-            yield f"  {_known_text(known)}"
+            yield f"  {_known_text(known, found)}"
+    if found.links:
+        yield "joined by"
+    for link in found.links:
+        yield f"  {_link_text(link, found)}"
     if found.whole.traits:
         yield "traits"
     for name, trait in sorted(found.whole.traits.items()):
@@ -151,8 +175,15 @@ def _text(found: View) -> Iterator[str]:
         yield f"  {_said_text(said)}"
 
 
-def _known_text(known: Known) -> str:
-    shared = ", also used by others" if known.shared else ""
+def _link_text(link: Link, found: View) -> str:
+    known = found.known[link.ref]
+    says = f"no: {_WHY[link.why]}" if link.why else "yes"
+    left = f", but for {', '.join(link.left)}, from before" if link.left else ""
+    return f"{known.ns:<16}{known.value:<32}  {says}{left}  ({', '.join(link.holders)})"
+
+
+def _known_text(known: Known, found: View) -> str:
+    shared = ", also used by others" if known.identifier in found.shared else ""
     return f"{known.ns:<16}{known.value:<32}  {_minute(known.since)}  {known.source}{shared}"
 
 

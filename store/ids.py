@@ -15,6 +15,14 @@ def time_ordered(prefix: str, at: datetime, digest: bytes) -> str:
 
     The same inputs give the same id, so that deciding again names the same decision.
     """
-    value = ((micros(at) // 1000) << 80) | int.from_bytes(digest[:10], "big")
+    return _lettered(prefix, ((micros(at) // 1000) << 80) | int.from_bytes(digest[:10], "big"))
+
+
+def by_content(prefix: str, digest: bytes) -> str:
+    """`prefix-` and 26 characters of a 16-byte digest: a name that does not tell when it came."""
+    return _lettered(prefix, int.from_bytes(digest[:16], "big"))
+
+
+def _lettered(prefix: str, value: int) -> str:
     letters = [_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)]
     return f"{prefix}-{''.join(letters)}"

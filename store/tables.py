@@ -79,6 +79,7 @@ profiles = Table(
     metadata,
     Column("profile_id", String, primary_key=True),
     Column("root_id", String, nullable=False),
+    Column("joined_at", _AT, nullable=False),
     Column("created_at", _AT, nullable=False),
     Column("updated_at", _AT, nullable=False),
     Column("sealed", LargeBinary),
@@ -98,21 +99,39 @@ data_keys = Table(
 identifiers = Table(
     "identifiers",
     metadata,
-    Column("ref", String, primary_key=True),
+    Column("ref", String, nullable=False),
     Column("profile_id", String, nullable=False),
     Column("ns", String, nullable=False),
-    Column("first_seen_at", _AT, nullable=False),
+    # 0 where the fragment's events only mention it; else which of its own fragments this is.
+    Column("slot", Integer, nullable=False),
+    Column("unreachable_until_at", _AT),
+    PrimaryKeyConstraint("ref", "profile_id"),
     Index(None, "profile_id"),
     sqlite_with_rowid=False,
 )
 
-contact_points = Table(
-    "contact_points",
+rulings = Table(
+    "rulings",
+    metadata,
+    Column("one", String, nullable=False),
+    Column("other", String, nullable=False),
+    Column("ruling", String, nullable=False),
+    Column("at", _AT, nullable=False),
+    Column("by", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("one", "other"),
+    Index(None, "other"),
+    sqlite_with_rowid=False,
+)
+
+logouts = Table(
+    "logouts",
     metadata,
     Column("ref", String, nullable=False),
+    Column("at", _AT, nullable=False),
     Column("profile_id", String, nullable=False),
-    Column("unreachable_until_at", _AT),
-    PrimaryKeyConstraint("ref", "profile_id"),
+    PrimaryKeyConstraint("ref", "at"),
+    Index(None, "profile_id"),
     sqlite_with_rowid=False,
 )
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from domain.errors import UsageError
+from profiles.identity import IdentityRules
 from profiles.views import View, view
 from tests.shop import Shop, consent, open_shop, row
 
 
 def seen(shop: Shop, who: str) -> View:
     with shop.database.read() as snapshot:
-        return view(snapshot, shop.database.vault, who, "DE")
+        return view(snapshot, shop.database.vault, who, "DE", IdentityRules())
 
 
 def test_a_person_is_found_by_id_and_by_every_identifier(tmp_path: Path) -> None:

@@ -102,13 +102,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f('ix_consents_contact_point'), 'consents', ['contact_point'], unique=False)
     op.create_index(op.f('ix_consents_profile_id'), 'consents', ['profile_id'], unique=False)
-    op.create_table('contact_points',
-    sa.Column('ref', STRING, nullable=False),
-    sa.Column('profile_id', STRING, nullable=False),
-    sa.Column('unreachable_until_at', sa.BigInteger(), nullable=True),
-    sa.PrimaryKeyConstraint('ref', 'profile_id', name=op.f('pk_contact_points')),
-    sqlite_with_rowid=False
-    )
     op.create_table('contacts',
     sa.Column('contact_id', STRING, nullable=False),
     sa.Column('profile_id', STRING, nullable=False),
@@ -205,10 +198,30 @@ def upgrade() -> None:
     sa.Column('ref', STRING, nullable=False),
     sa.Column('profile_id', STRING, nullable=False),
     sa.Column('ns', STRING, nullable=False),
-    sa.Column('first_seen_at', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('ref', name=op.f('pk_identifiers')),
+    sa.Column('slot', sa.Integer(), nullable=False),
+    sa.Column('unreachable_until_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('ref', 'profile_id', name=op.f('pk_identifiers')),
     sqlite_with_rowid=False
     )
+    op.create_table('rulings',
+    sa.Column('one', STRING, nullable=False),
+    sa.Column('other', STRING, nullable=False),
+    sa.Column('ruling', STRING, nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('by', STRING, nullable=False),
+    sa.Column('reason', TEXT, nullable=False),
+    sa.PrimaryKeyConstraint('one', 'other', name=op.f('pk_rulings')),
+    sqlite_with_rowid=False
+    )
+    op.create_index(op.f('ix_rulings_other'), 'rulings', ['other'], unique=False)
+    op.create_table('logouts',
+    sa.Column('ref', STRING, nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('profile_id', STRING, nullable=False),
+    sa.PrimaryKeyConstraint('ref', 'at', name=op.f('pk_logouts')),
+    sqlite_with_rowid=False
+    )
+    op.create_index(op.f('ix_logouts_profile_id'), 'logouts', ['profile_id'], unique=False)
     op.create_index(op.f('ix_identifiers_profile_id'), 'identifiers', ['profile_id'], unique=False)
     op.create_table('instances',
     sa.Column('profile_id', STRING, nullable=False),
@@ -294,6 +307,7 @@ def upgrade() -> None:
     op.create_table('profiles',
     sa.Column('profile_id', STRING, nullable=False),
     sa.Column('root_id', STRING, nullable=False),
+    sa.Column('joined_at', sa.BigInteger(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('updated_at', sa.BigInteger(), nullable=False),
     sa.Column('sealed', sa.LargeBinary(), nullable=True),
@@ -370,6 +384,10 @@ def downgrade() -> None:
     op.drop_table('instances')
     op.drop_index(op.f('ix_identifiers_profile_id'), table_name='identifiers')
     op.drop_table('identifiers')
+    op.drop_index(op.f('ix_rulings_other'), table_name='rulings')
+    op.drop_table('rulings')
+    op.drop_index(op.f('ix_logouts_profile_id'), table_name='logouts')
+    op.drop_table('logouts')
     op.drop_index(op.f('ix_grants_profile_id'), table_name='grants')
     op.drop_table('grants')
     op.drop_table('events')
@@ -381,7 +399,6 @@ def downgrade() -> None:
     op.drop_index(op.f('ix_contacts_profile_id_at'), table_name='contacts')
     op.drop_index(op.f('ix_contacts_contact_point_at'), table_name='contacts')
     op.drop_table('contacts')
-    op.drop_table('contact_points')
     op.drop_index(op.f('ix_consents_profile_id'), table_name='consents')
     op.drop_index(op.f('ix_consents_contact_point'), table_name='consents')
     op.drop_table('consents')

@@ -1,0 +1,140 @@
+"""What each side takes along when one person turns out to be several.
+
+A yes goes to the side whose contact point it names. A no said while they were one stays on both
+sides. A contact goes to the side whose contact point was used, and to both where both have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from domain.canonical import canonical
+from domain.consent import Consent
+from profiles import queries
+from profiles.identifying import known_ref
+from profiles.membership import Found, Side
+from store import tables as t
+from store.database import Snapshot
+from store.ids import time_ordered
+from store.instants import micros
+from store.vault import Vault
+from store.work import Work
+
+SOURCE = "unmerge"
+
+
+class Parting:
+    """Writes what the parting of one person takes, as part of a work."""
+
+    def __init__(self, vault: Vault, snapshot: Snapshot, work: Work, at: datetime) -> None:
+        self._vault = vault
+        self._snapshot = snapshot
+        self._work = work
+        self._at = at
+        self._keyed: set[str] = set()
+        self.new_keys: list[str] = []
+
+    def part(self, parted: Sequence[Side], look_back: timedelta) -> None:
+        """Share out what was said and sent.
+
+        Args:
+            look_back: how far back contacts count.
+        """
+        everyone = sorted(one for side in parted for one in side.members)
+        for row in self._snapshot.rows(queries.CONSENTS, people=everyone, refs=[]):
+            line = queries.consent_line(row)
+            mine = next((side for side in parted if line.profile_id in side.members), None)
+            for side in parted:
+                if mine is not None and side is not mine and _concerns(line, mine, side):
+                    self._restate(line, side)
+        self._share_contacts(parted, everyone, look_back)
+
+    def _restate(self, line: Consent, side: Side) -> None:
+        """The same line for the other side: said and received when it was."""
+        owner = next(
+            (
+                profile_id
+                for profile_id, found in side.members.items()
+                if line.contact_point in _refs(self._vault, found)
+            ),
+            side.root_id,
+        )
+        self._evidence_key(owner)
+        digest = self._vault.fingerprint_bytes("consent", f"{line.ref}/{owner}".encode())
+        self._work.append(
+            t.consents,
+            owner,
+            consent_id=time_ordered("c", line.received_at, digest),
+            kind=line.kind,
+            controller=line.controller,
+            brand=line.brand,
+            channel=line.channel,
+            purpose=line.purpose,
+            topic=line.topic,
+            contact_point=line.contact_point,
+            occurred_at=micros(line.occurred_at),
+            received_at=micros(line.received_at),
+            expires_at=micros(line.expires_at),
+            source=SOURCE,
+            sealed=self._vault.seal(
+                owner, "evidence", "consents", canonical({"restates": line.ref})
+            ),
+        )
+
+    def _evidence_key(self, owner: str) -> None:
+        if owner in self._keyed:
+            return
+        self._keyed.add(owner)
+        for _, wrapped in self._snapshot.rows(queries.EVIDENCE_KEYS, people=[owner]):
+            self._vault.unwrap(owner, "evidence", wrapped)
+            return
+        wrapped = self._vault.new_key(owner, "evidence")
+        self.new_keys.append(owner)
+        self._work.insert(t.data_keys, profile_id=owner, retention="evidence", wrapped=wrapped)
+
+    def _share_contacts(
+        self, parted: Sequence[Side], everyone: Sequence[str], look_back: timedelta
+    ) -> None:
+        refs = sorted(set().union(*(side.refs for side in parted)))
+        since = micros(self._at - look_back)
+        columns = t.contacts.columns.keys()
+        for row in self._snapshot.rows(
+            queries.CONTACTS_MADE, people=everyone, refs=refs, since=since
+        ):
+            contact = dict(zip(columns, row, strict=True))
+            owners = [side for side in parted if contact["contact_point"] in side.refs]
+            if not any(contact["profile_id"] in side.members for side in owners):
+                first, *owners = owners
+                self._work.change(
+                    queries.HAND_OVER_CONTACT, contact=contact["contact_id"], into=first.root_id
+                )
+            for side in owners:
+                if contact["profile_id"] not in side.members:
+                    copied = f"{contact['contact_id']}-{side.root_id}"
+                    self._work.insert(
+                        t.contacts,
+                        **{**contact, "contact_id": copied, "profile_id": side.root_id}
+                        | {"state": "observed"},
+                    )
+
+
+def _concerns(line: Consent, mine: Side, other: Side) -> bool:
+    """Whether a line that one side said goes on for the other."""
+    if line.received_at < _one_since(mine, other):
+        return False
+    if line.kind in ("grant", "pending"):
+        return line.contact_point in other.refs and line.contact_point not in mine.refs
+    return line.contact_point is None  # one at a contact point holds for whoever uses it
+
+
+def _one_since(mine: Side, other: Side) -> datetime:
+    """Since when these have been one person."""
+    joined = [
+        max(a.joined_at, b.joined_at) for a in mine.members.values() for b in other.members.values()
+    ]
+    return min(joined)
+
+
+def _refs(vault: Vault, found: Found) -> set[str]:
+    return {known_ref(vault, known) for known in found.fragment.identifiers}
