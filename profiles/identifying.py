@@ -124,7 +124,7 @@ class Neighbours:
         if not people:
             return set()
         others: set[str] = set()
-        for one, other, ruling in self._snapshot.rows(queries.RULINGS, people=people):
+        for one, other, ruling, *_ in self._snapshot.rows(queries.RULINGS, people=people):
             around.rulings[(one, other)] = ruling
             if ruling == "together":
                 others |= {one, other}

@@ -22,7 +22,6 @@ from profiles.identifying import Identifying
 from profiles.labels import nested, visible
 from profiles.membership import Identified
 from profiles.notes import Notes
-from profiles.parting import Parting
 from profiles.pool import Pool
 from profiles.prints import (
     content_print,
@@ -32,6 +31,7 @@ from profiles.prints import (
     identifier_ref,
     pass_print,
 )
+from profiles.regrouping import Regrouping
 from profiles.state import Fragment, folded
 from profiles.terms import Terms
 from profiles.zones import zone
@@ -159,14 +159,12 @@ class People:
                 ns=naming.ns,
                 slot=naming.slot,
             )
-        at = event.received_at
-        for profile_id, root in found.moved.items():
-            work.change(queries.FOLLOW, person=profile_id, into=root, at=micros(at))
-        if found.parted:
-            parting = Parting(self._vault, snapshot, work, at)
+        if found.moved or found.parted:
+            regrouping = Regrouping(self._vault, snapshot, work, event.received_at)
+            regrouping.follow(found.moved, found.members)
             for parted in found.parted:
-                parting.part(parted, self._terms.look_back)
-            draft.perceived.new_profiles += parting.new_keys
+                regrouping.part(parted, self._terms.look_back)
+            draft.perceived.new_profiles += regrouping.new_keys
         for ref in found.logouts:
             work.insert(t.logouts, ref=ref, at=micros(event.time), profile_id=draft.own)
 

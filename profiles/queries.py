@@ -42,9 +42,16 @@ HOLDING = Statement(
     .where(t.identifiers.c.ref.in_(_among("refs")))
 )
 RULINGS = Statement(
-    select(t.rulings.c.one, t.rulings.c.other, t.rulings.c.ruling).where(
-        or_(t.rulings.c.one.in_(_among("people")), t.rulings.c.other.in_(_among("people")))
+    select(
+        t.rulings.c.one,
+        t.rulings.c.other,
+        t.rulings.c.ruling,
+        t.rulings.c.at,
+        t.rulings.c.by,
+        t.rulings.c.reason,
     )
+    .where(or_(t.rulings.c.one.in_(_among("people")), t.rulings.c.other.in_(_among("people"))))
+    .order_by(t.rulings.c.at, t.rulings.c.ruling_id)
 )
 REFUSALS = Statement(
     select(t.consents.c.profile_id, t.consents.c.kind)

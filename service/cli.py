@@ -262,6 +262,63 @@ def profile_show(
     return _print(portrait(workspace, store, who, as_json=as_json))
 
 
+Another = Annotated[str, typer.Argument(metavar="OTHER", help="The other one, in the same ways.")]
+
+
+@profile.command("merge-preview")
+def profile_merge_preview(
+    who: Who,
+    other: Another,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Show what it would be for two people to be one; nothing changes."""
+    from service.mergers import merge_preview
+
+    return _print(merge_preview(workspace, store, who, other, at, as_json=as_json))
+
+
+@profile.command("merge")
+def profile_merge(
+    who: Who,
+    other: Another,
+    reason: Reason = "",
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Rule that two people are one, whatever their identifiers say."""
+    from service.mergers import rule
+
+    said = {"by": _who(by), "reason": reason}
+    return _print(rule(workspace, store, who, other, at, together=True, **said, as_json=as_json))
+
+
+@profile.command("unmerge")
+def profile_unmerge(
+    who: Who,
+    other: Another,
+    preview: Annotated[bool, typer.Option("--preview", help="Show it; change nothing.")] = False,
+    reason: Reason = "",
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Rule that two fragments of one person are two people, and share out what was said."""
+    from service.mergers import rule, unmerge_preview
+
+    if preview:
+        return _print(unmerge_preview(workspace, store, who, other, at, as_json=as_json))
+    said = {"by": _who(by), "reason": reason}
+    return _print(rule(workspace, store, who, other, at, together=False, **said, as_json=as_json))
+
+
 @consent.command("show")
 def consent_show(
     who: Who,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,7 @@ from service.assemble import assemble_reading, make_identity
 from service.lines import stamp
 from service.settings import find_workspace, instant_given, load
 
-_WHY: Mapping[Why, str] = {
+WHY: Mapping[Why, str] = {
     "limit": "one person would have too many of a kind",
     "apart": "somebody ruled that these are two people",
     "too many": "too many others bear it",
@@ -74,12 +74,25 @@ def _seen(
 
 def _questions(found: View, loaded: Workspace) -> Iterator[tuple[ConsentQuestion, str | None]]:
     """Every question that a contact with this person could put to the ledger."""
+    people = tuple(member.profile_id for member in found.members)
+    return questions(loaded, people, found.points)
+
+
+def questions(
+    loaded: Workspace,
+    people: tuple[str, ...],
+    points: Callable[[str], Sequence[tuple[str, str]]],
+) -> Iterator[tuple[ConsentQuestion, str | None]]:
+    """Every question that a contact could put to the ledger, and the address it is about.
+
+    Args:
+        people: the person's fragments.
+        points: the contact points of one kind, by fingerprint and address.
+    """
     policies = loaded.policies
     asked = [purpose for purpose in policies.purposes.values() if purpose.model != "exempt"]
     for brand, channel in product(loaded.brands, policies.channels.values()):
-        points = found.points(channel.address)
-        for purpose, (ref, address) in product(asked, points or ((None, None),)):
-            people = tuple(member.profile_id for member in found.members)
+        for purpose, (ref, address) in product(asked, points(channel.address) or ((None, None),)):
             controller = loaded.brands[brand].controller
             yield (
                 ConsentQuestion(people, controller, brand, channel.name, purpose.name, None, ref),
@@ -177,7 +190,7 @@ def _text(found: View) -> Iterator[str]:
 
 def _link_text(link: Link, found: View) -> str:
     known = found.known[link.ref]
-    says = f"no: {_WHY[link.why]}" if link.why else "yes"
+    says = f"no: {WHY[link.why]}" if link.why else "yes"
     left = f", but for {', '.join(link.left)}, from before" if link.left else ""
     return f"{known.ns:<16}{known.value:<32}  {says}{left}  ({', '.join(link.holders)})"
 

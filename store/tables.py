@@ -29,7 +29,7 @@ metadata = MetaData(
     }
 )
 
-CHAINED = ("decisions", "outcomes", "consents", "suppressions", "approval_votes")
+CHAINED = ("decisions", "outcomes", "consents", "suppressions", "approval_votes", "rulings")
 """Tables whose rows are entries of the person's chain; their order here is not significant."""
 
 _AT = BigInteger
@@ -113,15 +113,17 @@ identifiers = Table(
 rulings = Table(
     "rulings",
     metadata,
+    Column("ruling_id", String, primary_key=True),
+    *_chain(),
     Column("one", String, nullable=False),
     Column("other", String, nullable=False),
     Column("ruling", String, nullable=False),
     Column("at", _AT, nullable=False),
     Column("by", String, nullable=False),
     Column("reason", Text, nullable=False),
-    PrimaryKeyConstraint("one", "other"),
+    Index(None, "one"),
     Index(None, "other"),
-    sqlite_with_rowid=False,
+    Index(None, "profile_id"),
 )
 
 logouts = Table(

@@ -204,16 +204,21 @@ def upgrade() -> None:
     sqlite_with_rowid=False
     )
     op.create_table('rulings',
+    sa.Column('ruling_id', STRING, nullable=False),
+    sa.Column('profile_id', STRING, nullable=False),
+    sa.Column('n', sa.Integer(), nullable=False),
+    sa.Column('hash', sa.LargeBinary(), nullable=False),
     sa.Column('one', STRING, nullable=False),
     sa.Column('other', STRING, nullable=False),
     sa.Column('ruling', STRING, nullable=False),
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.Column('by', STRING, nullable=False),
     sa.Column('reason', TEXT, nullable=False),
-    sa.PrimaryKeyConstraint('one', 'other', name=op.f('pk_rulings')),
-    sqlite_with_rowid=False
+    sa.PrimaryKeyConstraint('ruling_id', name=op.f('pk_rulings'))
     )
+    op.create_index(op.f('ix_rulings_one'), 'rulings', ['one'], unique=False)
     op.create_index(op.f('ix_rulings_other'), 'rulings', ['other'], unique=False)
+    op.create_index(op.f('ix_rulings_profile_id'), 'rulings', ['profile_id'], unique=False)
     op.create_table('logouts',
     sa.Column('ref', STRING, nullable=False),
     sa.Column('at', sa.BigInteger(), nullable=False),
@@ -384,7 +389,9 @@ def downgrade() -> None:
     op.drop_table('instances')
     op.drop_index(op.f('ix_identifiers_profile_id'), table_name='identifiers')
     op.drop_table('identifiers')
+    op.drop_index(op.f('ix_rulings_profile_id'), table_name='rulings')
     op.drop_index(op.f('ix_rulings_other'), table_name='rulings')
+    op.drop_index(op.f('ix_rulings_one'), table_name='rulings')
     op.drop_table('rulings')
     op.drop_index(op.f('ix_logouts_profile_id'), table_name='logouts')
     op.drop_table('logouts')

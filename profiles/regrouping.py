@@ -1,12 +1,13 @@
-"""What each side takes along when one person turns out to be several.
+"""What follows where fragments turn out to be one person, or one person several.
 
-A yes goes to the side whose contact point it names. A no said while they were one stays on both
-sides. A contact goes to the side whose contact point was used, and to both where both have it.
+Of two runs of one journey the earlier stays. A yes goes to the side whose contact point it names,
+a no said while they were one stays on both sides. A contact goes to the side whose contact point
+was used, and to both where both have it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from domain.canonical import canonical
@@ -24,8 +25,11 @@ from store.work import Work
 SOURCE = "unmerge"
 
 
-class Parting:
-    """Writes what the parting of one person takes, as part of a work."""
+class Regrouping:
+    """Writes who follows whom from now on, and what goes with it, as part of a work.
+
+    `new_keys` are the fragments that were given a key for it.
+    """
 
     def __init__(self, vault: Vault, snapshot: Snapshot, work: Work, at: datetime) -> None:
         self._vault = vault
@@ -34,6 +38,25 @@ class Parting:
         self._at = at
         self._keyed: set[str] = set()
         self.new_keys: list[str] = []
+
+    def follow(self, moved: Mapping[str, str], members: Iterable[str]) -> None:
+        """Let fragments follow other roots. Of journeys that two of `members` are on, one stays."""
+        for profile_id, root in moved.items():
+            self._work.change(queries.FOLLOW, person=profile_id, into=root, at=micros(self._at))
+        if not moved:
+            return
+        met: set[tuple[str, str]] = set()
+        rows = self._snapshot.rows(queries.INSTANCES, people=sorted(members), named=[])
+        for profile_id, journey, key, _, _, _, _ in sorted(rows, key=lambda row: (row[4], row[0])):
+            if (journey, key) in met:
+                self._work.change(
+                    queries.END_INSTANCE,
+                    person=profile_id,
+                    name=journey,
+                    ref=key,
+                    to_state="merged",
+                )
+            met.add((journey, key))
 
     def part(self, parted: Sequence[Side], look_back: timedelta) -> None:
         """Share out what was said and sent.

@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.errors import UsageError
+from profiles.identity import IdentityRules
+from profiles.rulings import Registry
+from profiles.state import Fragment
+from profiles.views import View, view
+from service.cli import main
+from tests.shop import Shop, at, cart, consent, open_shop, row
+from traces.ledger import verify
+
+Names = Mapping[str, Any]
+
+
+def named(event: str, when: str, names: Names, **more: Any) -> dict[str, Any]:
+    """An event that bears just these identifiers."""
+    made = row(event, when, **more)
+    del made["user_id"]
+    made["id"] = f"{event}-{when}-{sorted(names.items())}"
+    return {**made, **names}
+
+
+def seen(shop: Shop, who: str) -> View:
+    """Somebody, as of now."""
+    with shop.database.read() as snapshot:
+        return view(snapshot, shop.database.vault, who, None, rules(shop))
+
+
+def rules(shop: Shop) -> IdentityRules:
+    """How the shop tells people apart."""
+    return shop.deps.people._terms.identity
+
+
+def registry(shop: Shop) -> Registry:
+    """The shop's people."""
+    return Registry(shop.database, rules(shop), None, timedelta(days=30))
+
+
+def portrait(shop: Shop) -> list[tuple[str, str, Fragment]]:
+    """Every fragment there is with its root, opened."""
+    found = []
+    for kept in shop.rows("profiles"):
+        member = next(
+            m for m in seen(shop, kept["profile_id"]).members if m.profile_id == kept["profile_id"]
+        )
+        assert member.fragment is not None
+        found.append((kept["profile_id"], kept["root_id"], member.fragment))
+    return sorted(found, key=lambda one: one[0])
+
+
+@contextmanager
+def shop_with_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """A shop whose fingerprints are those of every other such shop."""
+    monkeypatch.setenv("SAFECONDUCT_KEY", "A" * 43 + "=")
+    with open_shop(folder) as shop:
+        yield shop
+
+
+IDENTIFIERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "user_id": st.sampled_from(["u1", "u2", "u3"]),
+        "email": st.sampled_from(["a@x.example", "b@x.example", "c@x.example"]),
+        "anonymous_id": st.sampled_from(["v1", "v2"]),
+    },
+).filter(bool)
+EVENTS = st.lists(
+    st.tuples(IDENTIFIERS, st.integers(0, 59), st.sampled_from(["page_viewed", "signed"])),
+    min_size=2,
+    max_size=7,
+)
+FOLDERS = count()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(events=EVENTS, order=st.randoms(use_true_random=False))
+def test_any_order_of_events_gives_the_same_people(
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[tuple[dict[str, str], int, str]],
+    order: Any,
+) -> None:
+    """People, traits and counters are a function of what happened, not of when it was heard."""
+    said = [
+        named(event, f"2026-10-05T08:{minute:02}:00Z", names, traits={"plan": f"p{number}"})
+        | {"id": f"e-{number}"}
+        for number, (names, minute, event) in enumerate(events)
+    ]
+    shuffled = list(said)
+    order.shuffle(shuffled)
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        for rows in (said, shuffled):
+            folder = tmp_path_factory.mktemp("order") / "w"
+            with shop_with_key(folder, patch) as shop:
+                lines = shop.run(*rows)
+                assert all(line["verdict"] not in ("dead", "duplicate") for line in lines)
+                told.append(portrait(shop))
+    assert told[0] == told[1]
+
+
+def test_consents_follow_the_order_of_receipt(tmp_path: Path) -> None:
+    """A yes from before a no, heard after it, is no yes; a no from before a yes is a conflict."""
+    yes = consent("granted", "2026-10-05T08:00:00Z", email="a@x.example", id="yes")
+    no = consent("denied", "2026-10-05T08:10:00Z", email="a@x.example", id="no")
+    early_no = consent("denied", "2026-10-05T07:50:00Z", email="a@x.example", id="early")
+    for number, (order, code) in enumerate(
+        [
+            ((yes, no), "consent"),
+            ((no, yes), "consent"),
+            ((yes, row("page_viewed", "2026-10-05T08:20:00Z"), early_no), "consent_conflict"),
+        ]
+    ):
+        with open_shop(tmp_path / f"w{number}") as shop:
+            shop.run(*order)
+            line = shop.one(cart("2026-10-05T09:00:00Z"))
+            explained = shop.deps.history.get(line["decision_id"]).record()
+            assert explained is not None and f'["consent","{code}"]'.encode() in explained
+
+
+def test_a_claimed_address_resolves_to_nobody(tmp_path: Path) -> None:
+    """Two accounts with one address: whoever bears only the address is neither."""
+    with open_shop(tmp_path / "w") as shop:
+        mail = {"email": "family@x.example"}
+        shop.run(
+            named("page_viewed", "2026-10-05T08:00:00Z", {"user_id": "u1", **mail}),
+            named("page_viewed", "2026-10-05T08:01:00Z", mail),
+        )
+        assert seen(shop, "user_id:u1").whole.events == 2
+        shop.run(named("page_viewed", "2026-10-05T08:02:00Z", {"user_id": "u2", **mail}))
+        assert seen(shop, "user_id:u1").whole.events == 1
+        assert seen(shop, "user_id:u2").whole.events == 1
+        with pytest.raises(UsageError, match="used by 3 people"):
+            seen(shop, "email:family@x.example")
+        (link,) = seen(shop, "user_id:u1").links
+        assert link.why == "limit"
+
+
+def test_a_logout_ends_what_a_device_tells(tmp_path: Path) -> None:
+    """Who uses the device next is somebody else, and what was done in between is nobody's."""
+    with open_shop(tmp_path / "w") as shop:
+        device = {"anonymous_id": "till"}
+        shop.run(
+            named("page_viewed", "2026-10-05T08:00:00Z", device),
+            named("page_viewed", "2026-10-05T08:01:00Z", {"user_id": "u1", **device}),
+            named("page_viewed", "2026-10-05T08:02:00Z", device),
+            named("logged_out", "2026-10-05T08:03:00Z", {"user_id": "u1", **device}),
+            named("page_viewed", "2026-10-05T08:04:00Z", device),
+            named("page_viewed", "2026-10-05T08:05:00Z", {"user_id": "u2", **device}),
+            named("page_viewed", "2026-10-05T08:02:30Z", device, late=True),
+        )
+        assert seen(shop, "user_id:u1").whole.events == 5
+        assert seen(shop, "user_id:u2").whole.events == 2
+
+
+def test_nobody_is_recognised_who_refused(tmp_path: Path) -> None:
+    """Without permission to personalise a device's history leaves, and comes back with a yes."""
+    device = {"anonymous_id": "v1"}
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            named("page_viewed", "2026-10-05T08:00:00Z", device),
+            named("page_viewed", "2026-10-05T08:01:00Z", {"user_id": "u1", **device}),
+        )
+        assert seen(shop, "user_id:u1").whole.events == 2
+        shop.run(consent("denied", "2026-10-05T08:02:00Z", "u1", None, purpose="personalise"))
+        assert len(seen(shop, "user_id:u1").members) == 1
+        shop.run(
+            consent(
+                "granted", "2026-10-05T08:03:00Z", "u1", "email", purpose="personalise",
+                email="a@x.example",
+            )
+        )  # fmt: skip
+        assert len(seen(shop, "user_id:u1").members) == 2
+
+
+def test_16_denied_and_granted_on_one_key(tmp_path: Path) -> None:
+    """denied + granted, same key (p@x). After merge: denied; promo denied `consent`."""
+    mail = {"email": "p@x.example"}
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", "u1", **mail),
+            named(
+                "consent_changed", "2026-10-05T08:10:00Z", {"anonymous_id": "v1"}, value="denied",
+                channel="email", purpose="marketing", contact_point="p@x.example",
+            ),
+            named("page_viewed", "2026-10-05T08:20:00Z", {"user_id": "u1", "anonymous_id": "v1"}),
+        )  # fmt: skip
+        line = shop.one(cart("2026-10-05T09:00:00Z", "u1"))
+        assert len(seen(shop, "user_id:u1").members) == 2
+        record = shop.deps.history.get(line["decision_id"]).record()
+        assert record is not None and b'["consent","consent"]' in record
+        assert b"consent_conflict" not in record
+
+
+def merged(shop: Shop) -> tuple[str, str]:
+    """Two people with an address each, ruled to be one; their roots before."""
+    shop.run(
+        consent("granted", "2026-10-05T08:00:00Z", "A", email="a@x.example"),
+        consent("granted", "2026-10-05T08:01:00Z", "B", email="b@x.example"),
+    )
+    pair = seen(shop, "user_id:A").profile_id, seen(shop, "user_id:B").profile_id
+    registry(shop).merge(
+        "user_id:A", "user_id:B", by="ida", reason="she said so", at=at("2026-10-05T08:02:00Z")
+    )
+    assert seen(shop, "user_id:A") == seen(shop, "user_id:B")
+    return pair
+
+
+def undo(shop: Shop, when: str) -> None:
+    """The two are two again."""
+    registry(shop).unmerge("user_id:A", "user_id:B", by="ida", reason="wrong", at=at(when))
+
+
+def against(shop: Shop, line: Mapping[str, Any], action: str) -> list[str]:
+    """The codes that stood against an action."""
+    data = shop.deps.history.get(line["decision_id"]).record()
+    assert data is not None
+    considered = json.loads(data)["thought"]["considered"]
+    return next(
+        [code for _, code in one["against"]] for one in considered if one["action"] == action
+    )
+
+
+def test_17_unmerge_with_consents(tmp_path: Path) -> None:
+    """An objection through b and a later grant on a, to a topic. After the undo B: objection; A:
+    the objection stays, the grant stands for that topic only."""
+    with open_shop(tmp_path / "w") as shop:
+        merged(shop)
+        shop.run(
+            named(
+                "consent_changed", "2026-10-05T08:10:00Z", {"email": "b@x.example"},
+                value="objection",
+            ),
+            named(
+                "consent_changed", "2026-10-05T08:20:00Z", {"email": "a@x.example"},
+                value="granted", channel="email", purpose="marketing", topic="carts",
+                contact_point="a@x.example",
+            ),
+        )  # fmt: skip
+        undo(shop, "2026-10-05T08:30:00Z")
+        of_a = shop.one(cart("2026-10-05T09:00:00Z", "A", cart_id="k-a"))
+        of_b = shop.one(cart("2026-10-05T09:01:00Z", "B", cart_id="k-b"))
+        assert of_a["action"] == "remind_by_email"
+        assert against(shop, of_b, "remind_by_email") == ["objection"]
+        welcome = shop.one(row("signed_up", "2026-10-05T09:02:00Z", "A"))
+        assert "objection" in against(shop, welcome, "welcome_email")
+
+
+def test_18_the_cap_on_the_other_side_of_an_unmerge(tmp_path: Path) -> None:
+    """A promo to b's address counts for B after the undo, and for A no more."""
+    with open_shop(tmp_path / "w") as shop:
+        merged(shop)
+        sent = shop.one(
+            named(
+                "cart_abandoned", "2026-10-05T10:00:00Z", {"email": "b@x.example"}, value=80.0,
+                cart_id="k-1",
+            )
+        )  # fmt: skip
+        (contact,) = shop.rows("contacts")
+        assert sent["action"] == "remind_by_email"
+        undo(shop, "2026-10-05T12:00:00Z")
+        of_a = shop.one(cart("2026-10-05T13:00:00Z", "A", cart_id="k-a"))
+        of_b = shop.one(cart("2026-10-05T13:01:00Z", "B", cart_id="k-b"))
+        mine, yours = ("A", "B") if b"a@x" in shop.sent("email")[0].read_bytes() else ("B", "A")
+        verdicts = {"A": of_a, "B": of_b}
+        assert verdicts[yours]["action"] == "remind_by_email"
+        assert "frequency_cap" in against(shop, verdicts[mine], "remind_by_email")
+        assert contact["contact_point"] is not None
+
+
+def test_18_an_address_that_both_own(tmp_path: Path) -> None:
+    """A contact that used an address both own counts for both."""
+    both = "both@x.example"
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", "A", email=both),
+            consent("granted", "2026-10-05T08:01:00Z", "B", email=both),
+        )
+        registry(shop).merge(
+            "user_id:A", "user_id:B", by="ida", reason="", at=at("2026-10-05T08:02:00Z")
+        )
+        assert shop.one(cart("2026-10-05T10:00:00Z", "A"))["action"] == "remind_by_email"
+        undo(shop, "2026-10-05T12:00:00Z")
+        for number, user in enumerate("AB"):
+            line = shop.one(cart(f"2026-10-05T13:0{number}:00Z", user, cart_id=f"k-{user}"))
+            assert "frequency_cap" in against(shop, line, "remind_by_email")
+
+
+def test_a_ruling_is_kept_and_outlasts_new_evidence(tmp_path: Path) -> None:
+    """People ruled apart stay so whatever they share later; the record of it verifies."""
+    with open_shop(tmp_path / "w") as shop:
+        merged(shop)
+        undo(shop, "2026-10-05T08:30:00Z")
+        shop.run(
+            named("page_viewed", "2026-10-05T08:40:00Z", {"user_id": "A", "anonymous_id": "v"}),
+            named(
+                "page_viewed", "2026-10-05T08:41:00Z", {"email": "b@x.example", "anonymous_id": "v"}
+            ),
+        )
+        assert seen(shop, "user_id:A").profile_id != seen(shop, "user_id:B").profile_id
+        assert [kept["ruling"] for kept in shop.rows("rulings")] == ["together", "apart"]
+        assert verify(shop.database)
+
+
+def test_of_two_runs_of_one_journey_the_earlier_stays(tmp_path: Path) -> None:
+    """A merge leaves one run of a journey that is the person's; the other ends `merged`."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            row("signed_up", "2026-10-05T08:00:00Z", "A"),
+            row("signed_up", "2026-10-05T08:01:00Z", "B"),
+        )
+        registry(shop).merge(
+            "user_id:A", "user_id:B", by="ida", reason="", at=at("2026-10-05T08:02:00Z")
+        )
+        kept = sorted(shop.rows("instances"), key=lambda one: one["entered_at"])
+        assert [one["state"] for one in kept] == ["active", "merged"]
+
+
+def test_what_cannot_be_ruled_is_told(tmp_path: Path) -> None:
+    """Nobody, one person already, two people already: each says what to do."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            row("page_viewed", "2026-10-05T08:00:00Z", "A"),
+            row("page_viewed", "2026-10-05T08:01:00Z", "B"),
+        )
+        people = registry(shop)
+        for ask, one, other, says in (
+            (people.preview_merge, "user_id:A", "user_id:A", "one person already"),
+            (people.preview_merge, "user_id:A", "user_id:Z", "nobody is known"),
+            (people.preview_unmerge, "user_id:A", "user_id:B", "two people already"),
+            (people.preview_unmerge, "user_id:A", "user_id:A", "one fragment"),
+            (people.preview_unmerge, "p-x", "user_id:A", "no fragment"),
+        ):
+            with pytest.raises(UsageError, match=says):
+                ask(one, other)
+
+
+def test_merges_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Previewed, done, seen, undone: every step says what it comes to."""
+    with open_shop(tmp_path / "w", store=None) as shop:
+        shop.run(
+            consent(
+                "granted", "2026-10-05T08:00:00Z", "A", email="a@x.example", traits={"plan": "gold"}
+            ),
+            consent(
+                "denied", "2026-10-05T08:01:00Z", "B", email="a@x.example", traits={"plan": "free"}
+            ),
+        )
+    place = ["--workspace", str(tmp_path / "w")]
+    assert main(["profile", "merge-preview", "user_id:A", "user_id:B", "--json", *place]) == 0
+    preview = json.loads(capsys.readouterr().out)
+    plans = preview["traits_that_differ"]["plan"]
+    assert set(plans["before"].values()) == {"gold", "free"}
+    assert list(plans["after"].values()) == ["free"]
+    assert len(preview["before"]) == 2
+    assert len(preview["after"]) == 1
+    assert main(["profile", "merge", "user_id:A", "user_id:B", "--reason", "same", *place]) == 0
+    assert "after:" in capsys.readouterr().out
+    assert main(["profile", "unmerge", "user_id:A", "user_id:B", "--preview", *place]) == 0
+    assert capsys.readouterr().out.count("after:") == 2
+    assert main(["profile", "unmerge", "user_id:A", "user_id:B", *place]) == 0
+    assert main(["profile", "unmerge", "user_id:A", "user_id:B", *place]) == 2
+    assert "two people already" in capsys.readouterr().err
