@@ -585,9 +585,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for n in range(3):
                 shop.run(row("suppression_added", "2026-10-05T12:00:00Z", f"c-{n}", reason="no"))
             people = Registry(shop.database, IdentityRules(), None, timedelta(days=7))
-            said = {"by": "ida", "reason": "a test", "at": at("2026-10-05T13:00:00Z")}
+            when = at("2026-10-05T13:00:00Z")
             for rule in (people.merge, people.unmerge, people.merge):
-                rule("user_id:c-0", "user_id:c-1", **said)
+                rule("user_id:c-0", "user_id:c-1", by="ida", reason="a test", at=when)
             assert all(len(shop.rows(name)) >= 3 for name in t.CHAINED)
     return store
 
