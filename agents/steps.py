@@ -9,10 +9,12 @@ The graph in `supervisor.py` and the plain runner call this same tuple, `STEPS`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from random import random
 from time import monotonic, time_ns
 from typing import Any, Protocol, TypedDict
 
@@ -42,7 +44,8 @@ LOG = logging.getLogger("safeconduct.agents")
 
 BATCH_MAX = 8
 GROUP_MAX = 32
-ROUNDS_MAX = 8
+ROUNDS_MAX = 12
+BACK_OFF_SECONDS = 0.002
 
 _WAITING = Statement(
     select(t.timers.c.timer_id).where(
@@ -190,6 +193,10 @@ async def act(batch: Batch, deps: Deps) -> Batch:
             place=again[0].event.place or None,
             remedy="try again: somebody else is changing the same person all the time",
         )
+    if again and rounds > 1:
+        # Whoever lost again has met another process; a chance wait parts them. (Not what decides:
+        # thinking takes its only chance from the event.)
+        await asyncio.sleep(BACK_OFF_SECONDS * 2 ** min(rounds, 6) * random())  # noqa: S311
     return {"arrivals": tuple(again), "lines": tuple(lines), "round": rounds}
 
 

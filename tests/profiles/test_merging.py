@@ -1,10 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agents.steps import Line
+from agents.supervisor import through_steps
 from domain.errors import UsageError
+from domain.event import Event
+from profiles.arrivals import Arrival
 from profiles.identity import IdentityRules
 from profiles.rulings import Registry
 from profiles.state import Fragment
@@ -60,14 +63,6 @@ def portrait(shop: Shop) -> list[tuple[str, str, Fragment]]:
     return sorted(found, key=lambda one: one[0])
 
 
-@contextmanager
-def shop_with_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    """A shop whose fingerprints are those of every other such shop."""
-    monkeypatch.setenv("SAFECONDUCT_KEY", "A" * 43 + "=")
-    with open_shop(folder) as shop:
-        yield shop
-
-
 IDENTIFIERS = st.fixed_dictionaries(
     {},
     optional={
@@ -81,7 +76,6 @@ EVENTS = st.lists(
     min_size=2,
     max_size=7,
 )
-FOLDERS = count()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -100,13 +94,11 @@ def test_any_order_of_events_gives_the_same_people(
     shuffled = list(said)
     order.shuffle(shuffled)
     told = []
-    with pytest.MonkeyPatch.context() as patch:
-        for rows in (said, shuffled):
-            folder = tmp_path_factory.mktemp("order") / "w"
-            with shop_with_key(folder, patch) as shop:
-                lines = shop.run(*rows)
-                assert all(line["verdict"] not in ("dead", "duplicate") for line in lines)
-                told.append(portrait(shop))
+    for rows in (said, shuffled):
+        with open_shop(tmp_path_factory.mktemp("order") / "w") as shop:
+            lines = shop.run(*rows)
+            assert all(line["verdict"] not in ("dead", "duplicate") for line in lines)
+            told.append(portrait(shop))
     assert told[0] == told[1]
 
 
@@ -185,7 +177,7 @@ def test_nobody_is_recognised_who_refused(tmp_path: Path) -> None:
 
 
 def test_16_denied_and_granted_on_one_key(tmp_path: Path) -> None:
-    """denied + granted, same key (p@x). After merge: denied; promo denied `consent`."""
+    """Case 16: denied + granted, same key (p@x). After merge: denied; promo denied `consent`."""
     mail = {"email": "p@x.example"}
     with open_shop(tmp_path / "w") as shop:
         shop.run(
@@ -372,3 +364,35 @@ def test_merges_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["profile", "unmerge", "user_id:A", "user_id:B", *place]) == 0
     assert main(["profile", "unmerge", "user_id:A", "user_id:B", *place]) == 2
     assert "two people already" in capsys.readouterr().err
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(events=EVENTS, size=st.integers(2, 8))
+def test_events_at_once_give_the_same_people(
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[tuple[dict[str, str], int, str]],
+    size: int,
+) -> None:
+    """Events decided together, about people who turn out to be one, come to the same."""
+    told = []
+    for at_once in (1, size):
+        with open_shop(tmp_path_factory.mktemp("batch") / "w") as shop:
+            arrivals = []
+            for number, (names, minute, event) in enumerate(events):
+                when = f"2026-10-05T08:{minute:02}:00Z"
+                said = named(event, when, names, traits={"plan": f"p{number}"})
+                raw = json.dumps(said | {"id": f"e-{number}"}).encode()
+                now = at("2026-10-05T10:00:00Z")
+                (read,) = shop.assembly.reading.read(raw, received_at=now, place="x")
+                assert isinstance(read, Event)
+                arrivals.append(Arrival(read, now))
+            for start in range(0, len(arrivals), at_once):
+                lines = asyncio.run(decided(shop, arrivals[start : start + at_once]))
+                assert all(line.decision is not None for line in lines)
+            told.append(portrait(shop))
+    assert told[0] == told[1]
+
+
+async def decided(shop: Shop, arrivals: Sequence[Arrival]) -> tuple[Line, ...]:
+    """What a shop makes of arrivals that it is given at once."""
+    return await through_steps(shop.deps)(arrivals)

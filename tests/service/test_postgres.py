@@ -79,6 +79,45 @@ def test_the_samples_go_the_same_way_on_postgresql(
     assert [verified] == lines(capsys, "ledger", "verify", *here)
 
 
+def test_workers_that_merge_the_same_people_come_to_the_same(
+    tmp_path: Path, schema: Schema, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Events that make few people of many, spread over processes: as if one had read them all."""
+    chance = random.Random(7)
+    rows = []
+    for number in range(120):
+        n = chance.choice((1, 2, 3))
+        names = {
+            "user_id": chance.choice([f"u{n}", None]),
+            "email": chance.choice([f"{n}@x.example", "family@x.example", None]),
+            "anonymous_id": chance.choice([f"v{n}", f"w{n}"]),
+        }
+        at = f"2026-10-05T0{chance.randrange(6, 9)}:{chance.randrange(60):02}:00Z"
+        said = {"event": "page_viewed", "id": f"e-{number}", "at": at, "traits": {"n": number}}
+        rows.append({**said, **{ns: value for ns, value in names.items() if value}})
+    with open_shop(tmp_path / "one", store=None) as shop:
+        shop.run(*rows)
+    with open_shop(tmp_path / "many", store=schema.url):
+        pass
+    workers = []
+    for part in range(WORKERS):
+        events = tmp_path / f"events-{part}.jsonl"
+        events.write_text("".join(json.dumps(said) + "\n" for said in rows[part::WORKERS]))
+        workers.append(worker(tmp_path / "many", events, schema))
+    for process in workers:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err.decode()
+    people = []
+    for folder, store in (("one", []), ("many", ["--store", schema.url])):
+        place = ["--workspace", str(tmp_path / folder), *store]
+        shown = []
+        for name in [f"user_id:u{n}" for n in (1, 2, 3)]:
+            shown += lines(capsys, "profile", "show", name, *place)
+        people.append(shown)
+    assert people[0] == people[1]
+    assert sum(len(one["fragments"]) for one in people[0]) > 3
+
+
 def test_many_workers_on_the_same_events_decide_each_once(tmp_path: Path, schema: Schema) -> None:
     """Processes that read one file at once: one decision an event, one effect a permit."""
     rows = story(6)

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 
 from domain.canonical import canonical
 from domain.errors import LedgerBroken, SafeconductError, StoreError
+from profiles.identity import IdentityRules
+from profiles.rulings import Registry
 from store import tables as t
 from store.database import Database, open_database
 from store.work import Work
@@ -581,6 +584,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shop.wake("2026-10-05T11:00:00Z")
             for n in range(3):
                 shop.run(row("suppression_added", "2026-10-05T12:00:00Z", f"c-{n}", reason="no"))
+            people = Registry(shop.database, IdentityRules(), None, timedelta(days=7))
+            when = at("2026-10-05T13:00:00Z")
+            for rule in (people.merge, people.unmerge, people.merge):
+                rule("user_id:c-0", "user_id:c-1", by="ida", reason="a test", at=when)
             assert all(len(shop.rows(name)) >= 3 for name in t.CHAINED)
     return store
 
