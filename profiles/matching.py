@@ -45,7 +45,7 @@ def _levels(*told: tuple[str, float, float]) -> Mapping[str, Level]:
 
 
 # Set by hand: u from how common names, birthdays and post codes are among some thousands of
-# customers, m from the slips seen in such data; docs/decisions/0006 measures what comes of it.
+# customers, m from the slips seen in such data; docs/decisions/0007 measures what comes of it.
 LEVELS: Mapping[FieldName, Mapping[str, Level]] = {
     "first_name": _levels(
         ("same", 0.80, 0.005), ("similar", 0.10, 0.01), ("initial", 0.04, 0.05),
