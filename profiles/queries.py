@@ -95,6 +95,20 @@ FRAGMENTS = Statement(
     .where(t.profiles.c.root_id.in_(_among("roots")))
     .order_by(t.profiles.c.profile_id)
 )
+EVERYBODY = Statement(
+    select(
+        t.profiles.c.root_id, t.profiles.c.profile_id, t.profiles.c.sealed, t.data_keys.c.wrapped
+    )
+    .join(
+        t.data_keys,
+        and_(
+            t.data_keys.c.profile_id == t.profiles.c.profile_id,
+            t.data_keys.c.retention == "erasable",
+        ),
+        isouter=True,
+    )
+    .order_by(t.profiles.c.root_id)
+)
 EVIDENCE_KEYS = Statement(
     select(t.data_keys.c.profile_id, t.data_keys.c.wrapped).where(
         t.data_keys.c.profile_id.in_(_among("people")), t.data_keys.c.retention == "evidence"
