@@ -32,6 +32,7 @@ from profiles.prints import (
     pass_print,
 )
 from profiles.state import Fragment, Known, folded, opened, with_event
+from profiles.stated import restricts, statements
 from profiles.terms import Terms
 from profiles.zones import zone, zones_of
 from store import keys
@@ -69,6 +70,11 @@ class People:
         self._terms = terms
         self._notes = Notes(database.vault, terms)
         self._enrolment = Enrolment(database.vault, terms)
+
+    @property
+    def terms(self) -> Terms:
+        """The workspace's terms."""
+        return self._terms
 
     def read(self, arrivals: Sequence[Arrival]) -> list[Perceived]:
         """What each arrival needs to be decided, all of one instant of the store."""
@@ -168,10 +174,10 @@ class People:
         root_id = resolution.root_id or time_ordered("p", event.time, perceived.event_key)
         draft = Draft(perceived, resolution, root_id, members)
         if perceived.arrival.asked.kind == "event":
-            draft.statement = consents.consent_statement(event, self._terms)
+            draft.statements = statements(event, self._terms)
             draft.block = consents.block(event, self._terms)
             draft.bounced = consents.hard_bounce(event)
-            if not consents.restricts(event):
+            if not restricts(event, self._terms):
                 self._check_brand(event)
             if event.name == OBSERVED_EVENT:
                 consents.observed_channel(event, self._terms)
@@ -407,6 +413,7 @@ def _signals(
         "signal.events_before": person.events - (arrival.asked.kind == "event"),
         "signal.contacts_7d": sum(1 for contact in contacts if contact.at > recent),
         "signal.shared_address": any(point.shared for point in draft.points),
+        "signal.opted_out": draft.opted_out,
     }
 
 

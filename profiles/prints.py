@@ -42,7 +42,8 @@ def identifier_ref(vault: Vault, identifier: Identifier) -> str:
 
 
 def _content(event: Event) -> list[Any]:
-    return [sorted(event.identifiers), event.properties, event.traits, event.brand]
+    said = [sorted(event.identifiers), event.properties, event.traits, event.brand]
+    return [*said, event.preferences] if event.preferences else said
 
 
 def domain_ref(vault: Vault, address: str) -> str:

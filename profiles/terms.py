@@ -9,6 +9,15 @@ from datetime import timedelta
 from domain.context import FieldLabel
 from domain.event import Event
 from domain.journey import Journey
+from profiles.words import Words, read_words
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """What a consent category of another system is about."""
+
+    purpose: str
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +29,9 @@ class Terms:
     of any cap. `stock` is each offer's number to grant. `region` is the country whose phone
     numbers may be written without their prefix. `purposes` are those that can be consented to,
     `promotion` the one that counts where a purpose is unclear. `exits` are the journeys that a
-    condition ends.
+    condition ends. `consented` are the purposes that need a yes, `marketing` those that are
+    marketing. `categories` are Segment's, `senders` the brand of each own address or number (case
+    folded), `words` those that end messages.
     """
 
     brand: str
@@ -34,6 +45,11 @@ class Terms:
     promotion: str = ""
     stock: Mapping[str, int] = field(default_factory=dict)
     exits: frozenset[str] = frozenset()
+    consented: frozenset[str] = frozenset()
+    marketing: frozenset[str] = frozenset()
+    categories: Mapping[str, Category] = field(default_factory=dict)
+    senders: Mapping[str, str] = field(default_factory=dict)
+    words: Words = field(default_factory=read_words)
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""
