@@ -32,8 +32,8 @@ class Consent:
     """One line of the consent ledger. A `None` dimension means all of it.
 
     A grant belongs to (`profile_id`, `contact_point`); a denial or a suspicion to the contact
-    point, for whoever uses it; an objection to the person, at every contact point of that controller. `contact_point`
-    is the point's keyed fingerprint.
+    point, for whoever uses it; an objection to the person, at every contact point of that
+    controller. `contact_point` is the point's keyed fingerprint.
     """
 
     kind: ConsentKind

@@ -59,8 +59,8 @@ class Draft:
     `members` are the person's fragments, the root's first. `keys` are contention keys that the
     event moves beside the person's. `domains` are fingerprints of the domains of `points`.
     `entering` is the instance that the event names of each journey it concerns. `asks` says that
-    there is something to decide: most events trigger no journey and end none by a condition. `opted_out` says
-    that this very message ended what was not ended before.
+    there is something to decide: most events trigger no journey and end none by a condition.
+    `opted_out` says that this very message ended what was not ended before.
     """
 
     perceived: Perceived

@@ -62,9 +62,9 @@ def _categories(event: Event, terms: Terms) -> Iterator[Statement]:
     given = event.preferences.get("categories") or {}
     for name, value in given.items():
         category = terms.categories.get(name)
-        kind: ConsentKind | None = {True: "grant", False: "denial"}.get(value)
-        if category is None or kind is None or not isinstance(value, bool):
+        if category is None or not isinstance(value, bool):
             continue
+        kind: ConsentKind = "grant" if value else "denial"
         channel, purpose = category.channel, category.purpose
         if kind == "denial" or channel is not None or purpose in PERMISSIONS:
             yield _statement(

@@ -45,7 +45,9 @@ def _message(event: Event, terms: Terms) -> Statement | None:
     workspace's promotions there and nothing more; `YES` and `HELP` are nothing.
     """
     text = event.properties.get("text")
-    meaning = terms.words.meaning(_own_words(text)) if isinstance(text, str) else None
+    if not isinstance(text, str):
+        return None
+    meaning = terms.words.meaning(_own_words(text))
     if meaning is None:
         return None
     channel = (consents.readable(event, "channel") or "sms").lower()

@@ -16,7 +16,7 @@ CONTAINED_LETTERS_MIN = 3
 Meaning = Literal["stop", "start", "suspicion"]
 
 # Letters that Unicode takes for whole ones, and people for an accented other.
-_PLAIN = str.maketrans({"ı": "i", "đ": "d", "ł": "l", "ø": "o"})
+_PLAIN = str.maketrans({"\u0131": "i", "đ": "d", "ł": "l", "ø": "o"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,10 @@ def _is_unspaced(word: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """The message without case, accents and punctuation, its words one space apart; `S T O P` is one."""
+    """The message without case, accents and punctuation, its words one space apart.
+
+    `S T O P` is one word.
+    """
     plain = unicodedata.normalize("NFKD", text).casefold().translate(_PLAIN)
     kept = (_kept(char) for char in unicodedata.normalize("NFKD", plain))
     words = "".join(kept).split()

@@ -154,6 +154,7 @@ def test_a_segment_track_is_read_whole() -> None:
         occurred_at=AT,
         identifiers=(USER, EMAIL, PHONE, ANONYMOUS, DEVICE),
         properties={"value": 1},
+        preferences={"categories": {"ads": False}},
         traits={"email": "ANA@example.com", "plan": "silver", "phone": "+49 30 901820"},
     )
 
