@@ -59,7 +59,7 @@ def test_a_late_confirmation_is_stale(tmp_path: Path) -> None:
             beside = row("page_viewed", now, "somebody-else")
             line = shop.run(sms_grant(), beside, message("Alto.", "2026-10-05T09:00:00Z"))[-1]
             verdicts.append((line["action"], line["verdict"], line["code"]))
-    assert verdicts == [("confirm_stop", "permitted", None), ("none", "denied", "stale_event")]
+    assert verdicts == [("confirm_stop", "permitted", None), ("no_action", "denied", "stale_event")]
 
 
 def test_a_message_that_contains_a_stop_word_is_a_conflict_until_resolved(tmp_path: Path) -> None:

@@ -290,6 +290,7 @@ def test_an_xdm_event_is_read_whole() -> None:
         occurred_at=AT,
         identifiers=(ANONYMOUS, USER, EMAIL, PHONE, Identifier("lumaloyalty", "l-1")),
         properties={"commerce": {"order": {"priceTotal": 5}}},
+        preferences={"consents": {"marketing": {"any": {"val": "y"}}}},
     )
 
 
