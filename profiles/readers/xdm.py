@@ -1,6 +1,6 @@
 """Reads Adobe XDM: experience events, and profile records as identify calls.
 
-`consents` are passed over: they say what a profile holds, not what the customer did.
+`consents` are read beside them, as preferences.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from profiles.readers.choices import choices
 from profiles.readers.claims import Claim, is_namespace, stated
 from profiles.readers.fields import instant, invalid, mapping, missing, text
 from profiles.readers.saying import Saying
@@ -41,10 +42,18 @@ def understand(row: Mapping[str, Any]) -> Saying:
             occurred_at=occurred_at,
             claims=claims,
             properties=rest,
+            preferences=choices(row),
         )
     if occurred_at is not None and "identityMap" not in row and "personID" not in row:
         raise missing("$.eventType", "name the event, such as `commerce.purchases`")
-    return Saying(kind="identify", id=row_id, occurred_at=occurred_at, claims=claims, traits=rest)
+    return Saying(
+        kind="identify",
+        id=row_id,
+        occurred_at=occurred_at,
+        claims=claims,
+        traits=rest,
+        preferences=choices(row),
+    )
 
 
 def _claims(row: Mapping[str, Any]) -> list[Claim]:
