@@ -118,6 +118,15 @@ class InputEntry(Strict):
     blocked: dict[Id, list[Title]] = {}
 
 
+class SignalsEntry(Strict):
+    """What event names mean for the computed signals."""
+
+    purchases: list[EventName] = Field(default=["order_completed"], examples=[["order_completed"]])
+    value: EventName = Field(default="value", examples=["value"])
+    engagement: dict[EventName, Id] = Field(default={}, examples=[{"email_opened": "email"}])
+    intents: dict[EventName, Id] = Field(default={}, examples=[{"cart_abandoned": "buy"}])
+
+
 class SmtpEntry(Strict):
     """An SMTP server; its password comes from the variable `SAFECONDUCT_SMTP_PASSWORD`."""
 
@@ -149,3 +158,4 @@ class SettingsFile(Strict):
     input: InputEntry
     store: StoreEntry
     channels: dict[Id, ChannelEntry] = {}
+    signals: SignalsEntry = SignalsEntry()

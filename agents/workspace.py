@@ -20,6 +20,7 @@ from agents.schema import (
     PeopleFile,
     PersonEntry,
     SettingsFile,
+    SignalsEntry,
 )
 from agents.templates import check_template
 from domain.action import Action, Offer
@@ -55,6 +56,7 @@ class Workspace:
     input: InputEntry
     store_url: str
     channels: Mapping[str, ChannelEntry]
+    signals: SignalsEntry
     policies: PolicySet
     actions: Mapping[str, Action]
     offers: Mapping[str, Offer]
@@ -145,6 +147,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         input=settings.input,
         store_url=settings.store.url,
         channels=settings.channels,
+        signals=settings.signals,
         policies=policies,
         actions=actions,
         offers=offers,

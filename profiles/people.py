@@ -8,7 +8,7 @@ all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,6 +31,7 @@ from profiles.prints import (
     identifier_ref,
     pass_print,
 )
+from profiles.signals import BEHAVIOUR, behaviour, refuses_profiling, with_done
 from profiles.state import Fragment, Known, folded, opened, with_event
 from profiles.terms import Terms
 from profiles.zones import zone, zones_of
@@ -167,6 +168,7 @@ class People:
         members = {p: f.fragment for root in roots for p, f in found.get(root, {}).items()}
         root_id = resolution.root_id or time_ordered("p", event.time, perceived.event_key)
         draft = Draft(perceived, resolution, root_id, members)
+        draft.before = tuple(fragment.activity for fragment in members.values())
         if perceived.arrival.asked.kind == "event":
             draft.statement = consents.consent_statement(event, self._terms)
             draft.block = consents.block(event, self._terms)
@@ -193,6 +195,7 @@ class People:
         attached = [_known(i, event) for i in resolution.attached]
         attached += [_known(i, event, shared=True) for i in resolution.demoted]
         fragment = with_event(draft.members.get(root, Fragment()), event, attached)
+        fragment = replace(fragment, activity=with_done(fragment.activity, event, self._terms))
         draft.members = {root: fragment, **{p: f for p, f in draft.members.items() if p != root}}
         self._keep_fragment(draft, fragment)
         work = draft.perceived.work
@@ -289,10 +292,15 @@ class People:
         contacts: tuple[Contact, ...] = ()
         truncated = False
         open_cases = pool.cases(ids)
+        lines = (*pool.consents(ids, refs), *draft.consent_lines)
         fields, withheld = visible(terms, brand, person, event)
         if draft.asks:
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
             fields |= _signals(draft, person, contacts, open_cases)
+            if refuses_profiling(lines, ids, refs, brand, terms):
+                withheld = (*withheld, *BEHAVIOUR)
+            else:
+                fields |= behaviour(draft, pool.contact_days(ids, brand, arrival.now), terms)
         traits = {name: trait.value for name, trait in person.traits.items()}
         return Context(
             now=arrival.now,
@@ -307,7 +315,7 @@ class People:
             contact_points=draft.points,
             zone_of_person=zone(traits.get("time_zone")),
             zone_of_address=zone(nested(traits.get("address"), "time_zone")),
-            consents=(*pool.consents(ids, refs), *draft.consent_lines),
+            consents=lines,
             suppressions=(*pool.suppressions(ids, refs, draft.domains), *draft.block_lines),
             contacts=contacts,
             contacts_truncated=truncated,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from domain.canonical import parse
@@ -17,6 +17,7 @@ from domain.context import (
 )
 from domain.journey import Arm, Instance
 from profiles import queries
+from profiles.activity import EVENT_DAYS
 from profiles.arrivals import Draft
 from profiles.terms import Terms
 from store import keys
@@ -136,6 +137,17 @@ class Pool:
         newest = sorted(found.items(), key=lambda item: (item[1].at, item[0]), reverse=True)
         kept = tuple(contact for _, contact in newest[:CONTACTS_IN_CONTEXT_MAX])
         return kept, len(newest) > CONTACTS_IN_CONTEXT_MAX
+
+    def contact_days(
+        self, ids: Sequence[str], brand: str, now: datetime
+    ) -> list[tuple[str, int, int, int]]:
+        """Contacts of 90 days by channel and UTC day: how many, and the day's last."""
+        return self._snapshot.rows(
+            queries.CONTACT_DAYS,
+            people=ids,
+            brands=self._terms.brands_beside(brand),
+            since=micros(now - timedelta(days=EVENT_DAYS)),
+        )
 
     def instances(self, ids: Sequence[str]) -> tuple[Instance, ...]:
         """The person's journey instances; of two with one key the earlier stays."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, func, or_, select, update
 
 from domain.consent import Consent
 from store import tables as t
@@ -138,6 +138,23 @@ CONTACTS_AT_POINTS = Statement(
     .order_by(t.contacts.c.at.desc(), t.contacts.c.contact_id)
     .limit(bindparam("most"))
 )
+_DAY = 86_400_000_000
+CONTACT_DAYS = Statement(
+    select(
+        t.contacts.c.channel,
+        (t.contacts.c.at // _DAY).label("day"),
+        func.count(),
+        func.max(t.contacts.c.at),
+    )
+    .where(
+        t.contacts.c.profile_id.in_(_among("people")),
+        t.contacts.c.at > bindparam("since"),
+        t.contacts.c.brand.in_(_among("brands")),
+        _COUNTED,
+    )
+    .group_by(t.contacts.c.channel, "day")
+)
+"""How many contacts by channel and day, and each day's last: at most 90 rows a channel."""
 INSTANCES = Statement(
     select(
         t.instances.c.profile_id,

@@ -11,6 +11,7 @@ import msgspec
 
 from domain.canonical import canonical
 from domain.event import Event, Identifier
+from profiles.activity import Activity, joined
 from store.vault import Vault
 
 TRAITS_MAX = 200
@@ -46,11 +47,13 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A profile as one unmerged identity: what is sealed under its own erasable key."""
+    """A profile as one unmerged identity: what is sealed under its own erasable key. `activity`
+    is what was done with each brand."""
 
     identifiers: tuple[Known, ...] = ()
     traits: Mapping[str, Trait] = field(default_factory=dict)
     events: int = 0
+    activity: Mapping[str, Activity] = field(default_factory=dict)
 
     def sealed_form(self) -> bytes:
         """Canonical bytes for keeping."""
@@ -100,6 +103,7 @@ def with_event(
         identifiers=tuple(sorted(known.values(), key=lambda k: (k.since, k.ns, k.value))),
         traits=_with_traits(fragment.traits, event),
         events=fragment.events + (1 if counts else 0),
+        activity=fragment.activity,
     )
 
 
@@ -126,11 +130,15 @@ def folded(fragments: Iterable[Fragment]) -> Fragment:
     identifiers: list[Known] = []
     traits: dict[str, Trait] = {}
     events = 0
+    done: dict[str, list[Activity]] = {}
     for fragment in fragments:
         identifiers += fragment.identifiers
         events += fragment.events
+        for brand, part in fragment.activity.items():
+            done.setdefault(brand, []).append(part)
         for name, trait in fragment.traits.items():
             if name not in traits or _order(trait) > _order(traits[name]):
                 traits[name] = trait
     identifiers.sort(key=lambda k: (k.since, k.ns, k.value))
-    return Fragment(tuple(identifiers), traits, events)
+    activity = {brand: joined(parts) for brand, parts in done.items()}
+    return Fragment(tuple(identifiers), traits, events, activity)

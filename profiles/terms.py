@@ -12,6 +12,22 @@ from domain.journey import Journey
 
 
 @dataclass(frozen=True, slots=True)
+class SignalTerms:
+    """What a workspace's event names mean for signals.
+
+    `purchases` are events that are a purchase, worth their property `value` in the brand's
+    currency (`currencies`, by brand). `engagement` maps an event to the channel whose message it
+    answers, `intents` an event to what it shows an interest in.
+    """
+
+    purchases: frozenset[str] = frozenset()
+    value: str = "value"
+    currencies: Mapping[str, str] = field(default_factory=dict)
+    engagement: Mapping[str, str] = field(default_factory=dict)
+    intents: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """The workspace as `profiles` sees it.
 
@@ -20,7 +36,7 @@ class Terms:
     of any cap. `stock` is each offer's number to grant. `region` is the country whose phone
     numbers may be written without their prefix. `purposes` are those that can be consented to,
     `promotion` the one that counts where a purpose is unclear. `exits` are the journeys that a
-    condition ends.
+    condition ends. `signals` says what events mean for signals.
     """
 
     brand: str
@@ -34,8 +50,14 @@ class Terms:
     promotion: str = ""
     stock: Mapping[str, int] = field(default_factory=dict)
     exits: frozenset[str] = frozenset()
+    signals: SignalTerms = field(default_factory=SignalTerms)
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""
         brand = event.brand or ""
         return brand if brand in self.controllers else self.brand
+
+    def brands_beside(self, brand: str) -> tuple[str, ...]:
+        """The brands of the same controller, which alone may use what was done with this one."""
+        mine = self.controllers[brand]
+        return tuple(sorted(b for b, controller in self.controllers.items() if controller == mine))

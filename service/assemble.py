@@ -24,7 +24,7 @@ from domain.event import Identifier
 from profiles.people import People
 from profiles.readers.claims import normalise
 from profiles.reading import Reading
-from profiles.terms import Terms
+from profiles.terms import SignalTerms, Terms
 from service.settings import Place, find_workspace, load, store_url
 from service.telemetry import Telemetry, open_telemetry
 from store import tables as t
@@ -180,6 +180,13 @@ def make_terms(workspace: Workspace) -> Terms:
         purposes=frozenset(workspace.policies.purposes) | PERMISSIONS,
         promotion=workspace.policies.promotion,
         exits=frozenset(workspace.exits),
+        signals=SignalTerms(
+            purchases=frozenset(workspace.signals.purchases),
+            value=workspace.signals.value,
+            currencies={name: brand.currency for name, brand in workspace.brands.items()},
+            engagement=workspace.signals.engagement,
+            intents=workspace.signals.intents,
+        ),
     )
 
 
