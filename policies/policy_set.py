@@ -33,8 +33,9 @@ BUILT_IN_FIELDS: tuple[FieldLabel, ...] = (
     FieldLabel("action.purpose", "string", optional=False),
     FieldLabel("action.amount", "int", optional=False),
 )
-"""Fields that every workspace has, beside a `signal.engagement.*` for each channel. `action.*` exist
-in approval conditions only."""
+"""Fields that every workspace has, beside a `signal.engagement.*` for each channel.
+
+`action.*` exist in approval conditions only."""
 
 BUILT_IN_RULES: tuple[str, ...] = (
     "known-tool",

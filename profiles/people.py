@@ -16,7 +16,7 @@ from domain.context import Contact, ContactPoint, Context, EventView
 from domain.errors import InputError
 from domain.event import Event, Identifier
 from domain.journey import Arm
-from profiles import consents, queries
+from profiles import consents, queries, signals
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
 from profiles.identity import Person, Resolution, resolve
@@ -31,7 +31,6 @@ from profiles.prints import (
     identifier_ref,
     pass_print,
 )
-from profiles.signals import BEHAVIOUR, behaviour, refuses_profiling, with_done
 from profiles.state import Fragment, Known, folded, opened, with_event
 from profiles.terms import Terms
 from profiles.zones import zone, zones_of
@@ -195,7 +194,9 @@ class People:
         attached = [_known(i, event) for i in resolution.attached]
         attached += [_known(i, event, shared=True) for i in resolution.demoted]
         fragment = with_event(draft.members.get(root, Fragment()), event, attached)
-        fragment = replace(fragment, activity=with_done(fragment.activity, event, self._terms))
+        fragment = replace(
+            fragment, activity=signals.with_done(fragment.activity, event, self._terms)
+        )
         draft.members = {root: fragment, **{p: f for p, f in draft.members.items() if p != root}}
         self._keep_fragment(draft, fragment)
         work = draft.perceived.work
@@ -297,10 +298,12 @@ class People:
         if draft.asks:
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
             fields |= _signals(draft, person, contacts, open_cases)
-            if refuses_profiling(lines, ids, refs, brand, terms):
-                withheld = (*withheld, *BEHAVIOUR)
+            if signals.refuses_profiling(lines, ids, refs, brand, terms):
+                withheld = (*withheld, *signals.names(terms))
             else:
-                fields |= behaviour(draft, pool.contact_days(ids, brand, arrival.now), terms)
+                fields |= signals.behaviour(
+                    draft, pool.contact_days(ids, brand, arrival.now), terms
+                )
         traits = {name: trait.value for name, trait in person.traits.items()}
         return Context(
             now=arrival.now,

@@ -23,9 +23,18 @@ from store.instants import micros
 VALUE_MAX = 1e9
 INTENT_DECAY = 0.85
 FOLLOWED_WITHIN_DAYS = 7
-BEHAVIOUR = ("signal.behaviour",)
-"""What a decision says was withheld from somebody who does not want to be profiled."""
-
+_NAMES = (
+    "churn_hazard",
+    "days_since_contact",
+    "events_30d",
+    "events_90d",
+    "intent",
+    "intent_share",
+    "purchases_30d",
+    "purchases_90d",
+    "recency_days",
+    "value_365d",
+)
 _DAY = 86_400_000_000
 
 ContactDays = Sequence[tuple[str, int, int, int]]
@@ -83,6 +92,12 @@ def refuses_profiling(
         in ("denied", "objection", "conflict")
         for point in (None, *refs)
     )
+
+
+def names(terms: Terms) -> tuple[str, ...]:
+    """The behavioural signals, all of which may be absent."""
+    engagement = (f"engagement.{channel}" for channel in sorted(terms.addresses))
+    return tuple(f"signal.{name}" for name in (*_NAMES, *engagement))
 
 
 def behaviour(draft: Draft, contact_days: ContactDays, terms: Terms) -> dict[str, Any]:
