@@ -25,6 +25,7 @@ from agents.schema import (
 from agents.templates import check_template
 from domain.action import Action, Offer
 from domain.canonical import canonical
+from domain.context import CapScope
 from domain.errors import ConfigurationError
 from domain.journey import Journey
 from policies.documents import Document, parse_toml, parse_yaml
@@ -72,6 +73,11 @@ class Workspace:
         """The longest window of any frequency cap, and never less than a week."""
         windows = [cap.window for cap in self.policies.caps if isinstance(cap, FrequencyCap)]
         return max([*windows, timedelta(days=7)])
+
+    @property
+    def cap_scopes(self) -> tuple[CapScope, ...]:
+        """What each frequency cap counts."""
+        return tuple(cap.scope for cap in self.policies.caps if isinstance(cap, FrequencyCap))
 
     def content(self) -> bytes:
         """The text of all files, from which the very same workspace can be loaded again."""

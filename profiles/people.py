@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.context import Contact, ContactPoint, Context, EventView
+from domain.context import Contact, ContactPoint, Context, EventView, Tally
 from domain.errors import InputError
 from domain.event import Event, Identifier
 from domain.journey import Arm
@@ -292,11 +292,14 @@ class People:
         self._assign(draft, arms, assigned)
         contacts: tuple[Contact, ...] = ()
         truncated = False
+        tallies: tuple[Tally, ...] = ()
         open_cases = pool.cases(ids)
         lines = (*pool.consents(ids, refs), *draft.consent_lines)
         fields, withheld = visible(terms, brand, person, event)
         if draft.asks:
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
+            if truncated:
+                tallies = pool.tallies(ids, refs, arrival.asked.parent_id, arrival.now)
             fields |= _signals(draft, person, contacts, open_cases)
             if signals.refuses_profiling(lines, ids, refs, brand, terms):
                 withheld = (*withheld, *signals.names(terms))
@@ -322,6 +325,7 @@ class People:
             suppressions=(*pool.suppressions(ids, refs, draft.domains), *draft.block_lines),
             contacts=contacts,
             contacts_truncated=truncated,
+            tallies=tallies,
             instances=pool.instances(ids),
             entering=draft.entering,
             arms=arms,

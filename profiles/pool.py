@@ -11,9 +11,11 @@ from domain.consent import Consent
 from domain.context import (
     CONTACTS_IN_CONTEXT_MAX,
     ApprovalFact,
+    CapScope,
     Contact,
     OfferState,
     Suppression,
+    Tally,
 )
 from domain.journey import Arm, Instance
 from profiles import queries
@@ -137,6 +139,41 @@ class Pool:
         newest = sorted(found.items(), key=lambda item: (item[1].at, item[0]), reverse=True)
         kept = tuple(contact for _, contact in newest[:CONTACTS_IN_CONTEXT_MAX])
         return kept, len(newest) > CONTACTS_IN_CONTEXT_MAX
+
+    def tallies(
+        self, ids: Sequence[str], refs: set[str], parent_id: str | None, now: datetime
+    ) -> tuple[Tally, ...]:
+        """Every cap's count, in the store: for whoever has too many contacts to look at."""
+        return tuple(
+            self._tally(scope, ids, point, parent_id, now)
+            for scope in self._terms.caps
+            if scope.limit > 0
+            for point in ((None,) if scope.per == "person" else sorted(refs))
+        )
+
+    def _tally(
+        self,
+        scope: CapScope,
+        ids: Sequence[str],
+        point: str | None,
+        parent_id: str | None,
+        now: datetime,
+    ) -> Tally:
+        given: dict[str, Any] = {
+            "since": micros(now - scope.window),
+            "any_channel": int(scope.channels is None),
+            "channels": scope.channels or (),
+            "any_purpose": int(scope.purposes is None),
+            "purposes": scope.purposes or (),
+            "apart": parent_id or "",
+        }
+        if point is None:
+            count, nth, given["people"] = queries.COUNT_OF_PEOPLE, queries.NTH_OF_PEOPLE, ids
+        else:
+            count, nth, given["point"] = queries.COUNT_AT_POINT, queries.NTH_AT_POINT, point
+        ((counted,),) = self._snapshot.rows(count, **given)
+        found = self._snapshot.rows(nth, skip=scope.limit - 1, **given)
+        return Tally(scope.rule, point, counted, instant(found[0][0]) if found else None)
 
     def contact_days(
         self, ids: Sequence[str], brand: str, now: datetime

@@ -138,6 +138,21 @@ CONTACTS_AT_POINTS = Statement(
     .order_by(t.contacts.c.at.desc(), t.contacts.c.contact_id)
     .limit(bindparam("most"))
 )
+_IN_SCOPE = and_(
+    t.contacts.c.at > bindparam("since"),
+    or_(bindparam("any_channel") == 1, t.contacts.c.channel.in_(_among("channels"))),
+    or_(bindparam("any_purpose") == 1, t.contacts.c.purpose.in_(_among("purposes"))),
+    or_(t.contacts.c.decision_id.is_(None), t.contacts.c.decision_id != bindparam("apart")),
+    _COUNTED,
+)
+_OF_PEOPLE = t.contacts.c.profile_id.in_(_among("people"))
+_AT_POINT = t.contacts.c.contact_point == bindparam("point")
+_COUNT = select(func.count()).select_from(t.contacts)
+_NTH = select(t.contacts.c.at).order_by(t.contacts.c.at.desc()).limit(1).offset(bindparam("skip"))
+COUNT_OF_PEOPLE = Statement(_COUNT.where(_OF_PEOPLE, _IN_SCOPE))
+COUNT_AT_POINT = Statement(_COUNT.where(_AT_POINT, _IN_SCOPE))
+NTH_OF_PEOPLE = Statement(_NTH.where(_OF_PEOPLE, _IN_SCOPE))
+NTH_AT_POINT = Statement(_NTH.where(_AT_POINT, _IN_SCOPE))
 _DAY = 86_400_000_000
 CONTACT_DAYS = Statement(
     select(

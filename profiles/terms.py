@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from domain.context import FieldLabel
+from domain.context import CapScope, FieldLabel
 from domain.event import Event
 from domain.journey import Journey
 
@@ -36,7 +36,8 @@ class Terms:
     of any cap. `stock` is each offer's number to grant. `region` is the country whose phone
     numbers may be written without their prefix. `purposes` are those that can be consented to,
     `promotion` the one that counts where a purpose is unclear. `exits` are the journeys that a
-    condition ends. `signals` says what events mean for signals.
+    condition ends. `signals` says what events mean for signals. `caps` are the
+    frequency caps, `topics` those of all actions.
     """
 
     brand: str
@@ -50,6 +51,8 @@ class Terms:
     promotion: str = ""
     stock: Mapping[str, int] = field(default_factory=dict)
     exits: frozenset[str] = frozenset()
+    caps: tuple[CapScope, ...] = ()
+    topics: frozenset[str] = frozenset()
     signals: SignalTerms = field(default_factory=SignalTerms)
 
     def brand_of(self, event: Event) -> str:

@@ -180,6 +180,8 @@ def make_terms(workspace: Workspace) -> Terms:
         purposes=frozenset(workspace.policies.purposes) | PERMISSIONS,
         promotion=workspace.policies.promotion,
         exits=frozenset(workspace.exits),
+        caps=workspace.cap_scopes,
+        topics=frozenset(a.topic for a in workspace.actions.values() if a.topic is not None),
         signals=SignalTerms(
             purchases=frozenset(workspace.signals.purchases),
             value=workspace.signals.value,
