@@ -116,6 +116,9 @@ class InputEntry(Strict):
     region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
     names: dict[Title, EventName] = {}
     blocked: dict[Id, list[Title]] = {}
+    confidence: dict[Title, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, examples=[{"crm": 0.9}]
+    )
 
 
 class SignalsEntry(Strict):

@@ -20,6 +20,7 @@ Retention = Literal["erasable", "evidence", "statutory"]
 PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
+CONSENTS_WITHOUT_FOLD_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Event:
     `occurred_at` is None where the row is undated. `name` is the track event's name
     (`cart_abandoned`), or the kind's own word (`identified`, `page_viewed`, ...).
     `properties` belong to the event, `traits` to the person. `place` is `file:line`.
+    `confidence` (0 to 1) is how sure the source is of `traits`.
     """
 
     source: str
@@ -49,6 +50,7 @@ class Event:
     brand: str | None = None
     ordinal: int = 0
     place: str = ""
+    confidence: float = 1.0
 
     @property
     def time(self) -> datetime:

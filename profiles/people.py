@@ -294,7 +294,7 @@ class People:
         truncated = False
         tallies: tuple[Tally, ...] = ()
         open_cases = pool.cases(ids)
-        lines = (*pool.consents(ids, refs), *draft.consent_lines)
+        lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
         fields, withheld = visible(terms, brand, person, event)
         if draft.asks:
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)

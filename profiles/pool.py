@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from domain.bearing import Asked, bearing
 from domain.canonical import parse
 from domain.consent import Consent
 from domain.context import (
+    CONSENTS_WITHOUT_FOLD_MAX,
     CONTACTS_IN_CONTEXT_MAX,
     ApprovalFact,
     CapScope,
@@ -88,7 +91,7 @@ class Pool:
         self._consents = rows(queries.CONSENTS, people=people, refs=refs)
         self._suppressions = rows(queries.SUPPRESSIONS, refs=[*people, *refs, *domains])
         self._arms = rows(queries.ASSIGNMENTS, people=people)
-        self._approvals = rows(queries.APPROVALS, people=people)
+        self._approvals = rows(queries.APPROVALS, people=people, since=self._oldest)
         self._cases = rows(queries.OPEN_CASES, people=people)
         self.switches = tuple(scope for (scope,) in rows(queries.SWITCHES))
         counters = [keys.stock_counter(brand, name) for brand, name in self._stocks()]
@@ -100,21 +103,45 @@ class Pool:
         brands = sorted(self._terms.controllers)
         return [(brand, name) for brand in brands for name in self._terms.stock]
 
-    def consents(self, ids: Sequence[str], refs: set[str]) -> list[Consent]:
-        """The ledger's lines that concern this person or the person's contact points."""
-        return [
+    def consents(
+        self, ids: tuple[str, ...], refs: set[str], said: Sequence[Consent], controller: str
+    ) -> tuple[Consent, ...]:
+        """The ledger's lines on this person or the person's contact points, and what is now said.
+
+        Of many lines, those that any answer depends on.
+        """
+        lines = [
             queries.consent_line(row) for row in self._consents if row[1] in ids or row[7] in refs
         ]
+        lines += said
+        if len(lines) <= CONSENTS_WITHOUT_FOLD_MAX:
+            return tuple(lines)
+        terms = self._terms
+        asked = Asked(
+            ids,
+            controller,
+            frozenset(terms.controllers),
+            terms.purposes | {terms.promotion},
+            frozenset(terms.addresses),
+            terms.topics,
+            frozenset(refs),
+        )
+        return bearing(lines, asked)
 
     def suppressions(
         self, ids: Sequence[str], refs: set[str], domains: Sequence[str]
     ) -> list[Suppression]:
-        """The blocks on this person, the person's addresses and their domains."""
-        return [
-            _suppression(row)
-            for row in self._suppressions
-            if row[0] in ids or row[0] in refs or row[0] in domains
-        ]
+        """The blocks on this person, the person's addresses and their domains.
+
+        Of several that differ in their end alone, the one that ends last.
+        """
+        found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        for row in self._suppressions:
+            if row[0] in ids or row[0] in refs or row[0] in domains:
+                scope = (row[0], *row[2:7], row[8])
+                if scope not in found or _ends(row) > _ends(found[scope]):
+                    found[scope] = row
+        return [_suppression(row) for row in found.values()]
 
     def contacts(
         self, ids: Sequence[str], refs: set[str], parent_id: str | None
@@ -250,6 +277,10 @@ def _refs(draft: Draft) -> list[str]:
 
 def _others(row: tuple[Any, ...], decision_id: str | None) -> bool:
     return decision_id is None or row[11] != decision_id
+
+
+def _ends(row: tuple[Any, ...]) -> float:
+    return math.inf if row[7] is None else row[7]
 
 
 def _suppression(row: tuple[Any, ...]) -> Suppression:

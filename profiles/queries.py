@@ -203,6 +203,7 @@ APPROVALS = Statement(
         t.approvals.c.expires_at,
     )
     .where(t.approvals.c.profile_id.in_(_among("people")))
+    .where(or_(t.approvals.c.state == "pending", t.approvals.c.expires_at > bindparam("since")))
     .order_by(t.approvals.c.approval_id)
 )
 OPEN_CASES = Statement(

@@ -20,11 +20,13 @@ IDENTIFIERS_MAX = 200
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """One trait as last said: its value, when it was true, and by which source."""
+    """One trait as last said: its value, when it was true, by which source, and how sure (0 to 1)
+    that source is of it."""
 
     value: Any
     at: datetime
     source: str
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,8 @@ def with_event(
 ) -> Fragment:
     """The fragment after an event: new identifiers, and traits by event time, not by arrival.
 
-    Of two values of one trait the later wins; at the same instant the greater canonical form
-    does, so that the order of arrival never matters.
+    Of two values of one trait the later wins; at the same instant the surer, then the greater
+    canonical form, so that the order of arrival never matters.
     """
     known = {(k.ns, k.value): k for k in fragment.identifiers}
     for new in attached:
@@ -112,7 +114,7 @@ def _with_traits(old: Mapping[str, Trait], event: Event) -> Mapping[str, Trait]:
         return old
     traits = dict(old)
     for name, value in event.traits.items():
-        new = Trait(value, event.time, event.source)
+        new = Trait(value, event.time, event.source, event.confidence)
         if name not in traits:
             if len(traits) < TRAITS_MAX:
                 traits[name] = new
@@ -121,8 +123,8 @@ def _with_traits(old: Mapping[str, Trait], event: Event) -> Mapping[str, Trait]:
     return traits
 
 
-def _order(trait: Trait) -> tuple[datetime, bytes, str]:
-    return trait.at, canonical(trait.value), trait.source
+def _order(trait: Trait) -> tuple[datetime, float, bytes, str]:
+    return trait.at, trait.confidence, canonical(trait.value), trait.source
 
 
 def folded(fragments: Iterable[Fragment]) -> Fragment:

@@ -158,6 +158,7 @@ def make_reading(workspace: Workspace) -> Reading:
         default_source=given.source,
         default_region=given.region,
         names=given.names,
+        confidence=given.confidence,
         blocked=frozenset(
             normalise(ns, value, given.region) or Identifier(ns, value)
             for ns, values in given.blocked.items()

@@ -85,7 +85,12 @@ def _json(found: View) -> dict[str, Any]:
         "profile_id": found.profile_id,
         "fragments": [_member_json(member) for member in found.members],
         "traits": {
-            name: {"value": trait.value, "at": stamp(trait.at), "source": trait.source}
+            name: {
+                "value": trait.value,
+                "at": stamp(trait.at),
+                "source": trait.source,
+                "confidence": trait.confidence,
+            }
             for name, trait in sorted(found.whole.traits.items())
         },
         "consents": [_said_json(said) for said in found.said],
@@ -144,7 +149,8 @@ def _text(found: View) -> Iterator[str]:
         yield "traits"
     for name, trait in sorted(found.whole.traits.items()):
         value = canonical(trait.value).decode()
-        yield f"  {name:<16}{value:<32}  {_minute(trait.at)}  {trait.source}"
+        sure = "" if trait.confidence == 1 else f", {trait.confidence:.0%} sure"
+        yield f"  {name:<16}{value:<32}  {_minute(trait.at)}  {trait.source}{sure}"
     if found.said:
         yield "consents"
     for said in found.said:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from profiles.readers.claims import Claim, claims_of, stated
-from profiles.readers.fields import instant, invalid, mapping, missing, text
+from profiles.readers.fields import instant, invalid, mapping, missing, share, text
 from profiles.readers.saying import Saying
 
 BRAND_MAX = 100
@@ -35,6 +35,7 @@ def understand(row: Mapping[str, Any]) -> Saying:
         properties=mapping(row, "properties"),
         traits=traits,
         brand=text(row, "brand", longest=BRAND_MAX),
+        confidence=share(row, "confidence"),
     )
 
 

@@ -14,7 +14,7 @@ from profiles.readers import segment
 from profiles.readers.canonical import BRAND_MAX
 from profiles.readers.claims import Claim, stated
 from profiles.readers.decoding import carried
-from profiles.readers.fields import instant, invalid, mapping, missing, text
+from profiles.readers.fields import instant, invalid, mapping, missing, share, text
 from profiles.readers.saying import Saying
 
 VERSION = "1.0"
@@ -62,6 +62,7 @@ def understand(row: Mapping[str, Any]) -> Saying:
         occurred_at=instant(envelope.attributes, f"{prefix}time", at) or said.occurred_at,
         claims=said.claims or stated(Claim("user_id", subject, f"{at}.{prefix}subject")),
         brand=text(envelope.attributes, f"{prefix}brand", at, BRAND_MAX) or said.brand,
+        confidence=share(envelope.attributes, f"{prefix}confidence", at),
     )
 
 

@@ -20,6 +20,7 @@ from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.identity import Resolution
 from profiles.signals import behaviour, names, with_done
 from profiles.terms import SignalTerms, Terms
+from profiles.views import view
 from store.instants import micros
 from store.work import Work
 from tests.shop import Shop, cart, consent, open_shop, row
@@ -244,3 +245,31 @@ def test_who_refuses_to_be_profiled_has_no_behaviour(tmp_path: Path) -> None:
             "signal.contacts_7d",
             "signal.shared_address",
         }
+
+
+def test_a_trait_keeps_how_sure_its_source_was(tmp_path: Path) -> None:
+    """The event's own word counts first, then the source's, else it is sure; the later wins."""
+    sure = ('source = "shop"', 'source = "shop"\n[input.confidence]\ncrm = 0.9')
+    with open_shop(tmp_path / "w", changes={"settings.toml": sure}) as shop:
+        shop.run(
+            row("identified", "2026-10-05T08:00:00Z", traits={"plan": "a", "city": "Bonn"}),
+            row("identified", "2026-10-05T09:00:00Z", source="crm", traits={"plan": "b"}),
+            row("identified", "2026-10-05T07:00:00Z", "c-1", source="x", traits={"plan": "c"}),
+            row("identified", "2026-10-05T09:30:00Z", source="crm", traits={"age": 4})
+            | {"confidence": 0.25},
+        )
+        with shop.database.read() as snapshot:
+            traits = view(snapshot, shop.database.vault, "user_id:c-1", None).whole.traits
+        assert {n: (x.value, x.source, x.confidence) for n, x in traits.items()} == {
+            "plan": ("b", "crm", 0.9),
+            "city": ("Bonn", "shop", 1.0),
+            "age": (4, "crm", 0.25),
+        }
+
+
+@pytest.mark.parametrize("said", [-0.1, 1.1, True, "much", [1], 10**400])
+def test_no_share_is_no_confidence(tmp_path: Path, said: Any) -> None:
+    """How sure is said from 0 to 1, or the row is a dead letter that says so."""
+    with open_shop(tmp_path / "w") as shop:
+        (line,) = shop.run(row("identified", "2026-10-05T08:00:00Z") | {"confidence": said})
+        assert (line["verdict"], line["code"]) == ("dead", "invalid_field")
