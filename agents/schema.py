@@ -126,6 +126,9 @@ class InputEntry(Strict):
     blocked: dict[Id, list[Title]] = {}
     consent_categories: dict[Title, CategoryEntry] = {}
     stop_words: list[Title] = []
+    confidence: dict[Title, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, examples=[{"crm": 0.9}]
+    )
 
 
 class IdentityEntry(Strict):
@@ -147,6 +150,15 @@ class RetentionEntry(Strict):
     """How long what an erasure leaves is kept: `evidence` is what proves consent."""
 
     evidence: Duration = timedelta(days=3 * 365)
+
+
+class SignalsEntry(Strict):
+    """What event names mean for the computed signals."""
+
+    purchases: list[EventName] = Field(default=["order_completed"], examples=[["order_completed"]])
+    value: EventName = Field(default="value", examples=["value"])
+    engagement: dict[EventName, Id] = Field(default={}, examples=[{"email_opened": "email"}])
+    intents: dict[EventName, Id] = Field(default={}, examples=[{"cart_abandoned": "buy"}])
 
 
 class SmtpEntry(Strict):
@@ -182,3 +194,4 @@ class SettingsFile(Strict):
     retention: RetentionEntry = RetentionEntry()
     store: StoreEntry
     channels: dict[Id, ChannelEntry] = {}
+    signals: SignalsEntry = SignalsEntry()

@@ -22,10 +22,12 @@ from agents.schema import (
     PersonEntry,
     RetentionEntry,
     SettingsFile,
+    SignalsEntry,
 )
 from agents.templates import check_template
 from domain.action import Action, Offer
 from domain.canonical import canonical
+from domain.context import CapScope
 from domain.errors import ConfigurationError
 from domain.journey import Journey
 from policies.documents import Document, parse_toml, parse_yaml
@@ -59,6 +61,7 @@ class Workspace:
     retention: RetentionEntry
     store_url: str
     channels: Mapping[str, ChannelEntry]
+    signals: SignalsEntry
     policies: PolicySet
     actions: Mapping[str, Action]
     offers: Mapping[str, Offer]
@@ -74,6 +77,11 @@ class Workspace:
         """The longest window of any frequency cap, and never less than a week."""
         windows = [cap.window for cap in self.policies.caps if isinstance(cap, FrequencyCap)]
         return max([*windows, timedelta(days=7)])
+
+    @property
+    def cap_scopes(self) -> tuple[CapScope, ...]:
+        """What each frequency cap counts."""
+        return tuple(cap.scope for cap in self.policies.caps if isinstance(cap, FrequencyCap))
 
     def content(self) -> bytes:
         """The text of all files, from which the very same workspace can be loaded again."""
@@ -151,6 +159,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         retention=settings.retention,
         store_url=settings.store.url,
         channels=settings.channels,
+        signals=settings.signals,
         policies=policies,
         actions=actions,
         offers=offers,

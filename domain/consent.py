@@ -72,7 +72,8 @@ class ConsentAnswer:
     by: tuple[str, ...] = ()
 
 
-def _covers(line: Consent, ask: ConsentQuestion) -> bool:
+def covers(line: Consent, ask: ConsentQuestion) -> bool:
+    """Whether a line bears on a question at all."""
     if line.controller != ask.controller:
         return False
     for said, asked in (
@@ -102,7 +103,7 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
     explicit statement, and weakens no denial.
     """
     relevant = sorted(
-        (line for line in lines if _covers(line, ask)),
+        (line for line in lines if covers(line, ask)),
         key=lambda line: (line.received_at, line.occurred_at, line.kind != "grant", line.ref),
     )
     value: ConsentValue = "unset"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any, Literal
 
+from domain.canonical import canonical
 from domain.consent import Consent
 from domain.journey import Arm, Instance
 from domain.verdict import EVERYONE, Audience
@@ -18,6 +20,7 @@ Retention = Literal["erasable", "evidence", "statutory"]
 PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
+CONSENTS_WITHOUT_FOLD_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,32 @@ class Contact:
     journey: str | None
     team: str | None
     action: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapScope:
+    """Which contacts a frequency cap counts; `None` means all channels or purposes."""
+
+    rule: str
+    limit: int
+    window: timedelta
+    per: Literal["person", "contact_point"]
+    channels: tuple[str, ...] | None = None
+    purposes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a cap counts where the contacts are too many to be looked at one by one.
+
+    `count` contacts lie in the window; `last_at` is the instant of the newest one but `limit` - 1,
+    None where fewer than `limit` do. `contact_point` is None for a cap per person.
+    """
+
+    rule: str
+    contact_point: str | None
+    count: int
+    last_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +182,8 @@ class Context:
     `entering` maps each journey this event triggers to the key of the instance it would enter.
     `arms` are the person's assignments to holdouts.
     `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
-    newest first; `contacts_truncated` says that older ones inside the longest window exist.
+    newest first; `contacts_truncated` says that older ones inside the longest window exist, and
+    `tallies` then holds the count of every cap.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -173,6 +203,7 @@ class Context:
     suppressions: tuple[Suppression, ...] = ()
     contacts: tuple[Contact, ...] = ()
     contacts_truncated: bool = False
+    tallies: tuple[Tally, ...] = ()
     instances: tuple[Instance, ...] = ()
     entering: Mapping[str, str] = field(default_factory=dict)
     arms: Mapping[str, Arm] = field(default_factory=dict)
@@ -183,6 +214,10 @@ class Context:
     restricted: bool = False
     kill_switches: tuple[str, ...] = ()
     revisions: Mapping[str, int] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical form: equal contexts have equal digests, in any process."""
+        return sha256(canonical(self)).hexdigest()
 
     @property
     def profile_id(self) -> str:

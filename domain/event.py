@@ -36,7 +36,7 @@ class Event:
     (`cart_abandoned`), or the kind's own word (`identified`, `page_viewed`, ...).
     `properties` belong to the event, `traits` to the person. `preferences` are the choices that
     the sender's consent tool attached, as it wrote them: `categories`, `consents`, `gpc`. `place`
-    is `file:line`.
+    is `file:line`. `confidence` (0 to 1) is how sure the source is of `traits`.
     """
 
     source: str
@@ -52,6 +52,7 @@ class Event:
     ordinal: int = 0
     place: str = ""
     preferences: Mapping[str, Any] = field(default_factory=dict)
+    confidence: float = 1.0
 
     @property
     def time(self) -> datetime:

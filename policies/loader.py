@@ -39,8 +39,11 @@ def load_policies(files: Mapping[str, str]) -> PolicySet:
     for path in sorted(files):
         document = parse_yaml(files[path], path)
         loaded.append((document, document.validate(PolicyFile)))
-    fields = _fields(loaded)
     channels = _channels(loaded)
+    fields = _fields(loaded) | {
+        label.name: label
+        for label in (FieldLabel(f"signal.engagement.{name}", "double") for name in channels)
+    }
     purposes = _purposes(loaded)
     caps = tuple(_caps(loaded))
     rules: tuple[Rule, ...] = (

@@ -18,13 +18,25 @@ BUILT_IN_FIELDS: tuple[FieldLabel, ...] = (
     FieldLabel("signal.contacts_7d", "int", optional=False),
     FieldLabel("signal.shared_address", "bool", optional=False),
     FieldLabel("signal.opted_out", "bool", optional=False),
+    FieldLabel("signal.recency_days", "double"),
+    FieldLabel("signal.events_30d", "int"),
+    FieldLabel("signal.events_90d", "int"),
+    FieldLabel("signal.purchases_30d", "int"),
+    FieldLabel("signal.purchases_90d", "int"),
+    FieldLabel("signal.value_365d", "double"),
+    FieldLabel("signal.days_since_contact", "double"),
+    FieldLabel("signal.intent", "string"),
+    FieldLabel("signal.intent_share", "double"),
+    FieldLabel("signal.churn_hazard", "double"),
     FieldLabel("action.name", "string", optional=False),
     FieldLabel("action.tool", "string", optional=False),
     FieldLabel("action.channel", "string", optional=False),
     FieldLabel("action.purpose", "string", optional=False),
     FieldLabel("action.amount", "int", optional=False),
 )
-"""Fields that every workspace has. `action.*` exist in approval conditions only."""
+"""Fields that every workspace has, beside a `signal.engagement.*` for each channel.
+
+`action.*` exist in approval conditions only."""
 
 BUILT_IN_RULES: tuple[str, ...] = (
     "known-tool",

@@ -55,7 +55,7 @@ class CapEntry(Strict):
     """At most `limit` contacts in any `window` of elapsed time."""
 
     id: Id
-    limit: int = Field(ge=0, le=128, examples=[1])
+    limit: int = Field(ge=0, le=10_000, examples=[1])
     window: Duration = Field(examples=["7d"])
     per: Literal["person", "contact_point"] = "person"
     channels: Scope | None = None

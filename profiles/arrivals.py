@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from domain.errors import InputError
 from domain.event import Event
 from domain.journey import Journey
 from profiles import consents
+from profiles.activity import Activity
 from profiles.membership import Identified
 from profiles.state import Fragment
 from store.work import Work
@@ -60,7 +62,7 @@ class Draft:
     of the domains of `points`. `entering` is the instance that the event names of each journey it
     concerns. `asks` says that there is something to decide: most events trigger no journey and
     end none by a condition. `opted_out` says that this very message ended what was not ended
-    before.
+    before. `before` is what the person had done before this pass, by brand.
     """
 
     perceived: Perceived
@@ -75,6 +77,7 @@ class Draft:
     triggered: tuple[Journey, ...] = ()
     entering: dict[str, str] = field(default_factory=dict)
     asks: bool = False
+    before: tuple[Mapping[str, Activity], ...] = ()
     keys: set[str] = field(default_factory=set)
     opted_out: bool = False
 

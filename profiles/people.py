@@ -8,14 +8,15 @@ all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.context import Contact, ContactPoint, Context, EventView
+from domain.context import Contact, ContactPoint, Context, EventView, Tally
 from domain.errors import InputError
 from domain.event import Event, Identifier
 from domain.journey import Arm
-from profiles import consents, queries
+from profiles import consents, queries, signals
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
 from profiles.identifying import Identifying
@@ -132,6 +133,7 @@ class People:
     def _draft(self, perceived: Perceived, found: Identified, snapshot: Snapshot) -> Draft:
         event = perceived.arrival.event
         draft = Draft(perceived, found)
+        draft.before = tuple(fragment.activity for fragment in draft.members.values())
         if perceived.arrival.asked.kind == "event":
             draft.statements = statements(event, self._terms)
             draft.block = consents.block(event, self._terms)
@@ -156,6 +158,9 @@ class People:
         """Prepare what the event changes about the person."""
         found, work, event = draft.identified, draft.perceived.work, draft.perceived.arrival.event
         draft.keys |= found.keys
+        fragment = draft.members[draft.own]
+        done = signals.with_done(fragment.activity, event, self._terms)
+        draft.members[draft.own] = replace(fragment, activity=done)
         self._keep_fragment(draft)
         for naming in found.named:
             work.insert(
@@ -263,11 +268,21 @@ class People:
         self._assign(draft, arms, assigned)
         contacts: tuple[Contact, ...] = ()
         truncated = False
+        tallies: tuple[Tally, ...] = ()
         open_cases = pool.cases(ids)
+        lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
         fields, withheld = visible(terms, brand, person, event)
         if draft.asks:
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
+            if truncated:
+                tallies = pool.tallies(ids, refs, arrival.asked.parent_id, arrival.now)
             fields |= _signals(draft, person, contacts, open_cases)
+            if signals.refuses_profiling(lines, ids, refs, brand, terms):
+                withheld = (*withheld, *signals.names(terms))
+            else:
+                fields |= signals.behaviour(
+                    draft, pool.contact_days(ids, brand, arrival.now), terms
+                )
         traits = {name: trait.value for name, trait in person.traits.items()}
         return Context(
             now=arrival.now,
@@ -282,10 +297,11 @@ class People:
             contact_points=draft.points,
             zone_of_person=zone(traits.get("time_zone")),
             zone_of_address=zone(nested(traits.get("address"), "time_zone")),
-            consents=(*pool.consents(ids, refs), *draft.consent_lines),
+            consents=lines,
             suppressions=(*pool.suppressions(ids, refs, draft.domains), *draft.block_lines),
             contacts=contacts,
             contacts_truncated=truncated,
+            tallies=tallies,
             instances=pool.instances(ids),
             entering=draft.entering,
             arms=arms,

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from domain.bearing import Asked, bearing
 from domain.canonical import parse
 from domain.consent import Consent
 from domain.context import (
+    CONSENTS_WITHOUT_FOLD_MAX,
     CONTACTS_IN_CONTEXT_MAX,
     ApprovalFact,
+    CapScope,
     Contact,
     OfferState,
     Suppression,
+    Tally,
 )
 from domain.journey import Arm, Instance
 from profiles import queries
+from profiles.activity import EVENT_DAYS
 from profiles.arrivals import Draft
 from profiles.terms import Terms
 from store import keys
@@ -86,7 +92,7 @@ class Pool:
         self._consents = rows(queries.CONSENTS, people=people, refs=refs)
         self._suppressions = rows(queries.SUPPRESSIONS, refs=[*people, *refs, *domains])
         self._arms = rows(queries.ASSIGNMENTS, people=people)
-        self._approvals = rows(queries.APPROVALS, people=people)
+        self._approvals = rows(queries.APPROVALS, people=people, since=self._oldest)
         self._cases = rows(queries.OPEN_CASES, people=people)
         self._restrictions = dict(rows(queries.RESTRICTIONS, people=people))
         self.switches = tuple(scope for (scope,) in rows(queries.SWITCHES))
@@ -99,21 +105,45 @@ class Pool:
         brands = sorted(self._terms.controllers)
         return [(brand, name) for brand in brands for name in self._terms.stock]
 
-    def consents(self, ids: Sequence[str], refs: set[str]) -> list[Consent]:
-        """The ledger's lines that concern this person or the person's contact points."""
-        return [
+    def consents(
+        self, ids: tuple[str, ...], refs: set[str], said: Sequence[Consent], controller: str
+    ) -> tuple[Consent, ...]:
+        """The ledger's lines on this person or the person's contact points, and what is now said.
+
+        Of many lines, those that any answer depends on.
+        """
+        lines = [
             queries.consent_line(row) for row in self._consents if row[1] in ids or row[7] in refs
         ]
+        lines += said
+        if len(lines) <= CONSENTS_WITHOUT_FOLD_MAX:
+            return tuple(lines)
+        terms = self._terms
+        asked = Asked(
+            ids,
+            controller,
+            frozenset(terms.controllers),
+            terms.purposes | {terms.promotion},
+            frozenset(terms.addresses),
+            terms.topics,
+            frozenset(refs),
+        )
+        return bearing(lines, asked)
 
     def suppressions(
         self, ids: Sequence[str], refs: set[str], domains: Sequence[str]
     ) -> list[Suppression]:
-        """The blocks on this person, the person's addresses and their domains."""
-        return [
-            _suppression(row)
-            for row in self._suppressions
-            if row[0] in ids or row[0] in refs or row[0] in domains
-        ]
+        """The blocks on this person, the person's addresses and their domains.
+
+        Of several that differ in their end alone, the one that ends last.
+        """
+        found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        for row in self._suppressions:
+            if row[0] in ids or row[0] in refs or row[0] in domains:
+                scope = (row[0], *row[2:7], row[8])
+                if scope not in found or _ends(row) > _ends(found[scope]):
+                    found[scope] = row
+        return [_suppression(row) for row in found.values()]
 
     def contacts(
         self, ids: Sequence[str], refs: set[str], parent_id: str | None
@@ -138,6 +168,52 @@ class Pool:
         newest = sorted(found.items(), key=lambda item: (item[1].at, item[0]), reverse=True)
         kept = tuple(contact for _, contact in newest[:CONTACTS_IN_CONTEXT_MAX])
         return kept, len(newest) > CONTACTS_IN_CONTEXT_MAX
+
+    def tallies(
+        self, ids: Sequence[str], refs: set[str], parent_id: str | None, now: datetime
+    ) -> tuple[Tally, ...]:
+        """Every cap's count, in the store: for whoever has too many contacts to look at."""
+        return tuple(
+            self._tally(scope, ids, point, parent_id, now)
+            for scope in self._terms.caps
+            if scope.limit > 0
+            for point in ((None,) if scope.per == "person" else sorted(refs))
+        )
+
+    def _tally(
+        self,
+        scope: CapScope,
+        ids: Sequence[str],
+        point: str | None,
+        parent_id: str | None,
+        now: datetime,
+    ) -> Tally:
+        given: dict[str, Any] = {
+            "since": micros(now - scope.window),
+            "any_channel": int(scope.channels is None),
+            "channels": scope.channels or (),
+            "any_purpose": int(scope.purposes is None),
+            "purposes": scope.purposes or (),
+            "apart": parent_id or "",
+        }
+        if point is None:
+            count, nth, given["people"] = queries.COUNT_OF_PEOPLE, queries.NTH_OF_PEOPLE, ids
+        else:
+            count, nth, given["point"] = queries.COUNT_AT_POINT, queries.NTH_AT_POINT, point
+        ((counted,),) = self._snapshot.rows(count, **given)
+        found = self._snapshot.rows(nth, skip=scope.limit - 1, **given)
+        return Tally(scope.rule, point, counted, instant(found[0][0]) if found else None)
+
+    def contact_days(
+        self, ids: Sequence[str], brand: str, now: datetime
+    ) -> list[tuple[str, int, int, int]]:
+        """Contacts of 90 days by channel and UTC day: how many, and the day's last."""
+        return self._snapshot.rows(
+            queries.CONTACT_DAYS,
+            people=ids,
+            brands=self._terms.brands_beside(brand),
+            since=micros(now - timedelta(days=EVENT_DAYS)),
+        )
 
     def instances(self, ids: Sequence[str]) -> tuple[Instance, ...]:
         """The person's journey instances; of two with one key the earlier stays."""
@@ -207,6 +283,10 @@ def _refs(draft: Draft) -> list[str]:
 
 def _others(row: tuple[Any, ...], decision_id: str | None) -> bool:
     return decision_id is None or row[11] != decision_id
+
+
+def _ends(row: tuple[Any, ...]) -> float:
+    return math.inf if row[7] is None else row[7]
 
 
 def _suppression(row: tuple[Any, ...]) -> Suppression:

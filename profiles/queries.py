@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, func, or_, select, update
 
 from domain.consent import Consent
 from store import tables as t
@@ -201,6 +201,38 @@ CONTACTS_AT_POINTS = Statement(
     .order_by(t.contacts.c.at.desc(), t.contacts.c.contact_id)
     .limit(bindparam("most"))
 )
+_IN_SCOPE = and_(
+    t.contacts.c.at > bindparam("since"),
+    or_(bindparam("any_channel") == 1, t.contacts.c.channel.in_(_among("channels"))),
+    or_(bindparam("any_purpose") == 1, t.contacts.c.purpose.in_(_among("purposes"))),
+    or_(t.contacts.c.decision_id.is_(None), t.contacts.c.decision_id != bindparam("apart")),
+    _COUNTED,
+)
+_OF_PEOPLE = t.contacts.c.profile_id.in_(_among("people"))
+_AT_POINT = t.contacts.c.contact_point == bindparam("point")
+_COUNT = select(func.count()).select_from(t.contacts)
+_NTH = select(t.contacts.c.at).order_by(t.contacts.c.at.desc()).limit(1).offset(bindparam("skip"))
+COUNT_OF_PEOPLE = Statement(_COUNT.where(_OF_PEOPLE, _IN_SCOPE))
+COUNT_AT_POINT = Statement(_COUNT.where(_AT_POINT, _IN_SCOPE))
+NTH_OF_PEOPLE = Statement(_NTH.where(_OF_PEOPLE, _IN_SCOPE))
+NTH_AT_POINT = Statement(_NTH.where(_AT_POINT, _IN_SCOPE))
+_DAY = 86_400_000_000
+CONTACT_DAYS = Statement(
+    select(
+        t.contacts.c.channel,
+        (t.contacts.c.at // _DAY).label("day"),
+        func.count(),
+        func.max(t.contacts.c.at),
+    )
+    .where(
+        t.contacts.c.profile_id.in_(_among("people")),
+        t.contacts.c.at > bindparam("since"),
+        t.contacts.c.brand.in_(_among("brands")),
+        _COUNTED,
+    )
+    .group_by(t.contacts.c.channel, "day")
+)
+"""How many contacts by channel and day, and each day's last: at most 90 rows a channel."""
 INSTANCES = Statement(
     select(
         t.instances.c.profile_id,
@@ -234,6 +266,7 @@ APPROVALS = Statement(
         t.approvals.c.expires_at,
     )
     .where(t.approvals.c.profile_id.in_(_among("people")))
+    .where(or_(t.approvals.c.state == "pending", t.approvals.c.expires_at > bindparam("since")))
     .order_by(t.approvals.c.approval_id)
 )
 OPEN_CASES = Statement(

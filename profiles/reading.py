@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -52,12 +52,14 @@ class Reading:
 
     `default_source` is for rows that name none, `default_region` for phone numbers without a
     country. `names` maps other systems' event names. `blocked` identifiers belong to nobody.
+    `confidence` is how sure each source is of its traits, where an event does not say; else 1.
     """
 
     default_source: str
     default_region: str | None
     names: Mapping[str, str]
     blocked: frozenset[Identifier]
+    confidence: Mapping[str, float] = field(default_factory=dict)
 
     def read(
         self, raw: bytes, *, received_at: datetime, place: str, ordinal: int = 0
@@ -92,8 +94,10 @@ class Reading:
 
     def _event(self, raw: bytes, received_at: datetime, place: str, ordinal: int) -> Event:
         said = _understood(decode(raw))
+        source = said.source or self.default_source
+        sure = said.confidence if said.confidence is not None else self.confidence.get(source, 1.0)
         return Event(
-            source=said.source or self.default_source,
+            source=source,
             id=said.id,
             kind=said.kind,
             name=self._name(said),
@@ -106,6 +110,7 @@ class Reading:
             ordinal=ordinal,
             place=place,
             preferences=said.preferences,
+            confidence=sure,
         )
 
     def _name(self, said: Saying) -> str:

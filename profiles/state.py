@@ -11,6 +11,7 @@ import msgspec
 
 from domain.canonical import canonical
 from domain.event import Event, Identifier
+from profiles.activity import Activity, joined
 from store.vault import Vault
 
 TRAITS_MAX = 200
@@ -19,11 +20,13 @@ IDENTIFIERS_MAX = 200
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """One trait as last said: its value, when it was true, and by which source."""
+    """One trait as last said: its value, when it was true, by which source, and how sure (0 to 1)
+    that source is of it."""
 
     value: Any
     at: datetime
     source: str
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Known:
 class Fragment:
     """A profile as one unmerged identity: what is sealed under its own erasable key.
 
-    `first_at` and `last_at` are the instants of the earliest and the latest event.
+    `first_at` and `last_at` are the instants of the earliest and the latest event, `activity` is
+    what was done with each brand.
     """
 
     identifiers: tuple[Known, ...] = ()
@@ -56,6 +60,7 @@ class Fragment:
     events: int = 0
     first_at: datetime | None = None
     last_at: datetime | None = None
+    activity: Mapping[str, Activity] = field(default_factory=dict)
 
     def sealed_form(self) -> bytes:
         """Canonical bytes for keeping."""
@@ -87,9 +92,9 @@ def opened(
 def with_event(fragment: Fragment, event: Event, bearing: Iterable[Known]) -> Fragment:
     """The fragment after an event: its identifiers, and traits by event time, not by arrival.
 
-    Of two values of one trait the later wins; at the same instant the greater canonical form
-    does. The identifiers named first and the traits told last are kept. So the same events give
-    the same fragment in any order.
+    Of two values of one trait the later wins; at the same instant the surer, then the greater
+    canonical form. The identifiers named first and the traits told last are kept. So the same
+    events give the same fragment in any order.
 
     Args:
         bearing: the event's identifiers.
@@ -100,6 +105,7 @@ def with_event(fragment: Fragment, event: Event, bearing: Iterable[Known]) -> Fr
         events=fragment.events + 1,
         first_at=min(fragment.first_at or event.time, event.time),
         last_at=max(fragment.last_at or event.time, event.time),
+        activity=fragment.activity,
     )
 
 
@@ -126,7 +132,7 @@ def _with_traits(old: Mapping[str, Trait], event: Event) -> Mapping[str, Trait]:
         return old
     traits = dict(old)
     for name, value in event.traits.items():
-        new = Trait(value, event.time, event.source)
+        new = Trait(value, event.time, event.source, event.confidence)
         if name not in traits or _order(new) > _order(traits[name]):
             traits[name] = new
     if len(traits) > TRAITS_MAX:
@@ -135,8 +141,8 @@ def _with_traits(old: Mapping[str, Trait], event: Event) -> Mapping[str, Trait]:
     return traits
 
 
-def _order(trait: Trait) -> tuple[datetime, bytes, str]:
-    return trait.at, canonical(trait.value), trait.source
+def _order(trait: Trait) -> tuple[datetime, float, bytes, str]:
+    return trait.at, trait.confidence, canonical(trait.value), trait.source
 
 
 def folded(fragments: Iterable[Fragment]) -> Fragment:
@@ -146,7 +152,10 @@ def folded(fragments: Iterable[Fragment]) -> Fragment:
         return parts[0]
     identifiers: tuple[Known, ...] = ()
     traits: dict[str, Trait] = {}
+    done: dict[str, list[Activity]] = {}
     for part in parts:
+        for brand, activity in part.activity.items():
+            done.setdefault(brand, []).append(activity)
         identifiers = _with_identifiers(identifiers, part.identifiers)
         for name, trait in part.traits.items():
             if name not in traits or _order(trait) > _order(traits[name]):
@@ -157,4 +166,5 @@ def folded(fragments: Iterable[Fragment]) -> Fragment:
         sum(part.events for part in parts),
         min((part.first_at for part in parts if part.first_at is not None), default=None),
         max((part.last_at for part in parts if part.last_at is not None), default=None),
+        {brand: joined(activities) for brand, activities in done.items()},
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from domain.context import FieldLabel
+from domain.context import CapScope, FieldLabel
 from domain.event import Event
 from domain.journey import Journey
 from profiles.identity import IdentityRules
@@ -22,6 +22,22 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalTerms:
+    """What a workspace's event names mean for signals.
+
+    `purchases` are events that are a purchase, worth their property `value` in the brand's
+    currency (`currencies`, by brand). `engagement` maps an event to the channel whose message it
+    answers, `intents` an event to what it shows an interest in.
+    """
+
+    purchases: frozenset[str] = frozenset()
+    value: str = "value"
+    currencies: Mapping[str, str] = field(default_factory=dict)
+    engagement: Mapping[str, str] = field(default_factory=dict)
+    intents: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """The workspace as `profiles` sees it.
 
@@ -33,6 +49,8 @@ class Terms:
     condition ends. `consented` are the purposes that need a yes, `marketing` those that are
     marketing. `categories` are Segment's, `senders` the brand of each own address or number (case
     folded), `words` those that end messages. `identity` is how telling each type of identifier is.
+    `signals` says what events mean for signals. `caps` are the frequency caps, `topics` those of
+    all actions.
     """
 
     brand: str
@@ -52,8 +70,16 @@ class Terms:
     categories: Mapping[str, Category] = field(default_factory=dict)
     senders: Mapping[str, str] = field(default_factory=dict)
     words: Words = field(default_factory=read_words)
+    caps: tuple[CapScope, ...] = ()
+    topics: frozenset[str] = frozenset()
+    signals: SignalTerms = field(default_factory=SignalTerms)
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""
         brand = event.brand or ""
         return brand if brand in self.controllers else self.brand
+
+    def brands_beside(self, brand: str) -> tuple[str, ...]:
+        """The brands of the same controller, which alone may use what was done with this one."""
+        mine = self.controllers[brand]
+        return tuple(sorted(b for b, controller in self.controllers.items() if controller == mine))

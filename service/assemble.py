@@ -25,7 +25,7 @@ from profiles.identity import IdentityRules
 from profiles.people import People
 from profiles.readers.claims import normalise
 from profiles.reading import Reading
-from profiles.terms import Category, Terms
+from profiles.terms import Category, SignalTerms, Terms
 from profiles.words import read_words
 from service.settings import Place, find_workspace, load, store_url
 from service.telemetry import Telemetry, open_telemetry
@@ -160,6 +160,7 @@ def make_reading(workspace: Workspace) -> Reading:
         default_source=given.source,
         default_region=given.region,
         names=given.names,
+        confidence=given.confidence,
         blocked=frozenset(
             normalise(ns, value, given.region) or Identifier(ns, value)
             for ns, values in given.blocked.items()
@@ -197,6 +198,15 @@ def make_terms(workspace: Workspace) -> Terms:
             for sender in brand.senders.values()
         },
         words=read_words(tuple(workspace.input.stop_words)),
+        caps=workspace.cap_scopes,
+        topics=frozenset(a.topic for a in workspace.actions.values() if a.topic is not None),
+        signals=SignalTerms(
+            purchases=frozenset(workspace.signals.purchases),
+            value=workspace.signals.value,
+            currencies={name: brand.currency for name, brand in workspace.brands.items()},
+            engagement=workspace.signals.engagement,
+            intents=workspace.signals.intents,
+        ),
     )
 
 

@@ -107,7 +107,12 @@ def portrait_json(found: View) -> dict[str, Any]:
         "fragments": [_member_json(member, found) for member in found.members],
         "links": [_link_json(link, found) for link in found.links],
         "traits": {
-            name: {"value": trait.value, "at": stamp(trait.at), "source": trait.source}
+            name: {
+                "value": trait.value,
+                "at": stamp(trait.at),
+                "source": trait.source,
+                "confidence": trait.confidence,
+            }
             for name, trait in sorted(found.whole.traits.items())
         },
         "consents": [_said_json(said) for said in found.said],
@@ -182,7 +187,8 @@ def _text(found: View) -> Iterator[str]:
         yield "traits"
     for name, trait in sorted(found.whole.traits.items()):
         value = canonical(trait.value).decode()
-        yield f"  {name:<16}{value:<32}  {_minute(trait.at)}  {trait.source}"
+        sure = "" if trait.confidence == 1 else f", {trait.confidence:.0%} sure"
+        yield f"  {name:<16}{value:<32}  {_minute(trait.at)}  {trait.source}{sure}"
     if found.said:
         yield "consents"
     for said in found.said:

@@ -177,6 +177,7 @@ def _envelope(event: Event) -> bytes:
         "source": event.source,
         "type": event.name,
         "time": event.occurred_at,
+        "confidence": str(event.confidence),
         "data": {
             "type": event.kind,
             "event": event.name,

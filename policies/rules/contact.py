@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any, Literal
 
-from domain.context import Contact, ContactPoint
+from domain.context import CapScope, Contact, ContactPoint, Tally
 from domain.verdict import EVERYONE, Audience, Finding
 from policies import hours
 from policies.question import Question, Speaker
@@ -43,11 +43,25 @@ class FrequencyCap(Speaker):
         self.on_capped = on_capped
         self.reason = reason or f"at most {limit} in {_spoken(window)}"
 
+    @property
+    def scope(self) -> CapScope:
+        """What it counts."""
+        return CapScope(
+            self.id,
+            self.limit,
+            self.window,
+            self.per,
+            None if self.channels is None else tuple(sorted(self.channels)),
+            None if self.purposes is None else tuple(sorted(self.purposes)),
+        )
+
     def reads(self, question: Question) -> Mapping[str, Any]:
         """The counter against its limit."""
+        tally = self._tally(question)
+        count = len(self._counted(question, question.at)) if tally is None else tally.count
         return {
             "per": self.per,
-            "count": len(self._counted(question, question.at)),
+            "count": count,
             "limit": self.limit,
             "window_seconds": self.window.total_seconds(),
         }
@@ -78,11 +92,23 @@ class FrequencyCap(Speaker):
         counted = self._counted(question, at)
         if len(counted) >= self.limit:
             return max(at, counted[self.limit - 1].at + self.window)
+        tally = self._tally(question)
+        if tally is not None:
+            return at if tally.last_at is None else max(at, tally.last_at + self.window)
         context = question.context
         if context.contacts_truncated and context.contacts[-1].at > at - self.window:
             # More contacts than fit the context lie in the window: nobody can count them here.
             return context.contacts[-1].at + self.window
         return at
+
+    def _tally(self, question: Question) -> Tally | None:
+        """What was counted for this cap where the context holds too few contacts to count here."""
+        point = question.candidate.contact_point
+        ref = point.ref if point is not None and self.per == "contact_point" else None
+        return next(
+            (t for t in question.context.tallies if (t.rule, t.contact_point) == (self.id, ref)),
+            None,
+        )
 
     def _concerns(self, question: Question) -> bool:
         action = question.candidate.action

@@ -8,7 +8,7 @@ from typing import Any
 
 from profiles.readers.choices import choices
 from profiles.readers.claims import Claim, claims_of, stated
-from profiles.readers.fields import instant, invalid, mapping, missing, text
+from profiles.readers.fields import instant, invalid, mapping, missing, share, text
 from profiles.readers.saying import Saying
 
 BRAND_MAX = 100
@@ -37,6 +37,7 @@ def understand(row: Mapping[str, Any]) -> Saying:
         traits=traits,
         brand=text(row, "brand", longest=BRAND_MAX),
         preferences=choices(row),
+        confidence=share(row, "confidence"),
     )
 
 

@@ -15,7 +15,7 @@ from profiles.readers.canonical import BRAND_MAX
 from profiles.readers.choices import choices, gpc_header
 from profiles.readers.claims import Claim, stated
 from profiles.readers.decoding import carried
-from profiles.readers.fields import instant, invalid, mapping, missing, text
+from profiles.readers.fields import instant, invalid, mapping, missing, share, text
 from profiles.readers.saying import Saying
 
 VERSION = "1.0"
@@ -66,6 +66,7 @@ def understand(row: Mapping[str, Any]) -> Saying:
         claims=said.claims or stated(Claim("user_id", subject, f"{at}.{prefix}subject")),
         brand=text(envelope.attributes, f"{prefix}brand", at, BRAND_MAX) or said.brand,
         preferences=said.preferences | gpc_header(row),
+        confidence=share(envelope.attributes, f"{prefix}confidence", at),
     )
 
 

@@ -49,6 +49,20 @@ def is_text(value: str, longest: int = TEXT_MAX) -> bool:
     return len(value) <= longest and value.isprintable() and not value.isspace() and value != ""
 
 
+def share(row: Mapping[str, Any], key: str, at: str = "$") -> float | None:
+    """The number from 0 to 1 under `key`, or its text; None where absent or null."""
+    value = row.get(key)
+    if value is None:
+        return None
+    try:
+        number = float(value) if isinstance(value, int | float | str) else -1.0
+    except (ValueError, OverflowError):
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= 1:
+        raise invalid(f"{at}.{key}", "is no number from 0 to 1", "write it such as `0.8`")
+    return number
+
+
 def mapping(row: Mapping[str, Any], key: str, at: str = "$") -> dict[str, Any]:
     """The object under `key`; empty where absent or null."""
     value = row.get(key)

@@ -17,7 +17,8 @@ class Saying:
 
     `names` are what the sender calls a track event, most specific first: the first that the
     workspace maps is used, else the last as it is; `named_at` is its JSON path. Other kinds have
-    a word of their own. `source` is None where the row does not tell.
+    a word of their own. `source` and `confidence` (in the traits, 0 to 1) are None where the row
+    does not tell.
     """
 
     kind: EventKind
@@ -31,6 +32,7 @@ class Saying:
     traits: Mapping[str, Any] = field(default_factory=dict)
     brand: str | None = None
     preferences: dict[str, Any] = field(default_factory=dict)
+    confidence: float | None = None
 
 
 class Reader(Protocol):

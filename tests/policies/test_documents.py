@@ -113,9 +113,9 @@ YAML_MISTAKES = [
     ),
     Mistake(
         "a number out of range",
-        CAP.replace("limit: 1", "limit: 1000"),
+        CAP.replace("limit: 1", "limit: 100000"),
         f"{FILE}:3",
-        "`frequency_caps[0].limit` is `1000`: input should be less than or equal to 128",
+        "`frequency_caps[0].limit` is `100000`: input should be less than or equal to 10000",
         "write it as `1`",
     ),
     Mistake(
