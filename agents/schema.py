@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -133,6 +134,12 @@ class IdentityEntry(Strict):
     logouts: list[EventName] = []
 
 
+class RetentionEntry(Strict):
+    """How long what an erasure leaves is kept: `evidence` is what proves consent."""
+
+    evidence: Duration = timedelta(days=3 * 365)
+
+
 class SmtpEntry(Strict):
     """An SMTP server; its password comes from the variable `SAFECONDUCT_SMTP_PASSWORD`."""
 
@@ -163,5 +170,6 @@ class SettingsFile(Strict):
     brands: dict[Id, BrandEntry] = Field(min_length=1)
     input: InputEntry
     identity: IdentityEntry = IdentityEntry()
+    retention: RetentionEntry = RetentionEntry()
     store: StoreEntry
     channels: dict[Id, ChannelEntry] = {}

@@ -254,7 +254,8 @@ def _overtaken(made: Recorded) -> None:
 def _undecided(perceived: Perceived, deps: Deps) -> Line:
     """A duplicate repeats the first decision; a dead letter is kept with its cause."""
     if perceived.duplicate_of is not None:
-        first = deps.history.get(perceived.duplicate_of).decision(perceived.event_id)
+        kept = deps.history.get(perceived.duplicate_of)
+        first = kept.erased_decision() if kept.erased else kept.decision(perceived.event_id)
         return Line(perceived.arrival, "duplicate", perceived.event_id, first)
     assert perceived.refused is not None
     return Line(perceived.arrival, "dead", perceived.event_id, None, perceived.refused)

@@ -20,6 +20,7 @@ from agents.schema import (
     OffersFile,
     PeopleFile,
     PersonEntry,
+    RetentionEntry,
     SettingsFile,
 )
 from agents.templates import check_template
@@ -55,6 +56,7 @@ class Workspace:
     brands: Mapping[str, BrandEntry]
     input: InputEntry
     identity: IdentityEntry
+    retention: RetentionEntry
     store_url: str
     channels: Mapping[str, ChannelEntry]
     policies: PolicySet
@@ -146,6 +148,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         brands=settings.brands,
         input=settings.input,
         identity=settings.identity,
+        retention=settings.retention,
         store_url=settings.store.url,
         channels=settings.channels,
         policies=policies,

@@ -70,7 +70,10 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """A block on an address, a domain or a person, whatever the consent."""
+    """A block on an address, a domain or a person, whatever the consent.
+
+    One `until_grant` ends where somebody explicitly agrees at that address after `since`.
+    """
 
     ref: str
     target: Literal["address", "domain", "person"]
@@ -80,6 +83,8 @@ class Suppression:
     reason: str
     expires_at: datetime | None = None
     shown_to: tuple[Audience, ...] = EVERYONE
+    until_grant: bool = False
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,7 @@ class Notes:
             blocks=said.blocks,
             reason=said.reason,
             shown_to=canonical(said.shown_to).decode(),
+            until_grant=0,
             created_at=micros(event.received_at),
             expires_at=micros(said.expires_at),
         )

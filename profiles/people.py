@@ -287,6 +287,7 @@ class People:
             approvals=pool.approvals(ids, arrival.now),
             open_cases=open_cases,
             human_in_charge=pool.human_in_charge(ids),
+            restricted=pool.restricted(ids),
             kill_switches=pool.switches,
             revisions=pool.revisions(self._keys_read(draft, brand)),
         )

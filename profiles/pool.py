@@ -38,6 +38,7 @@ class Pool:
     _approvals: Sequence[tuple[Any, ...]] = ()
     _cases: Sequence[tuple[Any, ...]] = ()
     _grants: Sequence[tuple[Any, ...]] = ()
+    _restrictions: Mapping[str, str] = {}
     _counters: Mapping[str, int] = {}
 
     def __init__(self, snapshot: Snapshot, terms: Terms, drafts: Sequence[Draft]) -> None:
@@ -87,6 +88,7 @@ class Pool:
         self._arms = rows(queries.ASSIGNMENTS, people=people)
         self._approvals = rows(queries.APPROVALS, people=people)
         self._cases = rows(queries.OPEN_CASES, people=people)
+        self._restrictions = dict(rows(queries.RESTRICTIONS, people=people))
         self.switches = tuple(scope for (scope,) in rows(queries.SWITCHES))
         counters = [keys.stock_counter(brand, name) for brand, name in self._stocks()]
         if counters:
@@ -173,6 +175,10 @@ class Pool:
             for profile_id, _, kind, accepted_at in self._cases
         )
 
+    def restricted(self, ids: Sequence[str]) -> bool:
+        """Whether the person asked that their data be kept and not used."""
+        return any(self._restrictions.get(profile_id) == "restrict" for profile_id in ids)
+
     def offers(self, ids: Sequence[str], brand: str, reserved: str | None) -> dict[str, OfferState]:
         """What is left of each offer, and whether the person holds it.
 
@@ -204,7 +210,8 @@ def _others(row: tuple[Any, ...], decision_id: str | None) -> bool:
 
 
 def _suppression(row: tuple[Any, ...]) -> Suppression:
-    ref, suppression_id, target, brand, channels, blocks, reason, expires_at, shown_to = row
+    ref, suppression_id, target, brand, channels, blocks, reason, expires_at, shown_to = row[:9]
+    until_grant, created_at = row[9:]
     return Suppression(
         ref if target == "address" else suppression_id,
         target,
@@ -214,6 +221,8 @@ def _suppression(row: tuple[Any, ...]) -> Suppression:
         reason,
         instant(expires_at),
         tuple(parse(shown_to)),
+        bool(until_grant),
+        instant(created_at) if until_grant else None,
     )
 
 

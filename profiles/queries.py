@@ -53,6 +53,14 @@ RULINGS = Statement(
     .where(or_(t.rulings.c.one.in_(_among("people")), t.rulings.c.other.in_(_among("people"))))
     .order_by(t.rulings.c.at, t.rulings.c.ruling_id)
 )
+RESTRICTIONS = Statement(
+    select(t.requests.c.profile_id, t.requests.c.kind)
+    .where(
+        t.requests.c.profile_id.in_(_among("people")),
+        t.requests.c.kind.in_(("restrict", "unrestrict")),
+    )
+    .order_by(t.requests.c.profile_id, t.requests.c.n)
+)
 REFUSALS = Statement(
     select(t.consents.c.profile_id, t.consents.c.kind)
     .where(t.consents.c.profile_id.in_(_among("people")), t.consents.c.purpose == "personalise")
@@ -155,6 +163,8 @@ SUPPRESSIONS = Statement(
         t.suppressions.c.reason,
         t.suppressions.c.expires_at,
         t.suppressions.c.shown_to,
+        t.suppressions.c.until_grant,
+        t.suppressions.c.created_at,
     )
     .where(t.suppressions.c.ref.in_(_among("refs")))
     .order_by(t.suppressions.c.suppression_id)

@@ -338,6 +338,137 @@ def profile_proposals(
     return _print(proposed(workspace, store, who, min_probability, as_json=as_json))
 
 
+Received = Annotated[
+    str | None, typer.Option("--received", help="When it came in: the clock. [default: now]")
+]
+Turn = Annotated[Literal["on", "off"], typer.Argument(help="on or off.")]
+
+
+@profile.command("export")
+def profile_export(
+    who: Who,
+    audience: Audience = "customer",
+    workspace: Workspace = None,
+    store: Store = None,
+    at: At = None,
+) -> int:
+    """Print everything held on a person, as one JSON document."""
+    from service.rights import export
+
+    return _print(export(workspace, store, who, audience, at))
+
+
+@profile.command("erase")
+def profile_erase(
+    who: Who,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it nothing changes.")] = False,
+    reason: Reason = "",
+    by: By = None,
+    received: Received = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Erase a person: what goes, what is kept, why and until when."""
+    from service.rights import Asked, erase
+
+    asked = Asked(_who(by), reason, received, at)
+    return _print(erase(workspace, store, who, asked, yes=yes, as_json=as_json))
+
+
+@profile.command("object")
+def profile_object(
+    who: Who,
+    purpose: Annotated[
+        str | None, typer.Option("--purpose", help="To this purpose. [default: to all of them]")
+    ] = None,
+    reason: Reason = "",
+    by: By = None,
+    received: Received = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Keep a person's objection: it holds at every address, present and future."""
+    from service.rights import Asked, object_
+
+    asked = Asked(_who(by), reason, received, at)
+    return _print(object_(workspace, store, who, purpose, asked, as_json=as_json))
+
+
+@profile.command("restrict")
+def profile_restrict(
+    who: Who,
+    turn: Turn,
+    reason: Reason = "",
+    by: By = None,
+    received: Received = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Keep a person's data and use them for nothing but what must be done; or use them again."""
+    from service.rights import Asked, restrict
+
+    asked = Asked(_who(by), reason, received, at)
+    return _print(restrict(workspace, store, who, turn, asked, as_json=as_json))
+
+
+@profile.command("rectify")
+def profile_rectify(
+    who: Who,
+    traits: Annotated[
+        list[str], typer.Argument(metavar="TRAIT=VALUE...", help="What is right, as of now.")
+    ],
+    reason: Reason = "",
+    by: By = None,
+    received: Received = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Put a person's traits right."""
+    from service.rights import Asked, rectify
+
+    asked = Asked(_who(by), reason, received, at)
+    return _print(rectify(workspace, store, who, traits, asked, as_json=as_json))
+
+
+@profile.command("hold")
+def profile_hold(
+    who: Who,
+    turn: Turn,
+    reason: Reason = "",
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Keep a person's data from being erased (a legal hold), or no longer."""
+    from service.rights import Asked, hold
+
+    asked = Asked(_who(by), reason, None, at)
+    return _print(hold(workspace, store, who, turn, asked, as_json=as_json))
+
+
+@profile.command("requests")
+def profile_requests(
+    only_open: Annotated[bool, typer.Option("--open", help="Only what is not done.")] = False,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
+    """List what people asked about their data, what came of it, and when it is due."""
+    from service.rights import listed
+
+    return _print(listed(workspace, store, only_open=only_open, as_json=as_json))
+
+
 @consent.command("show")
 def consent_show(
     who: Who,

@@ -31,7 +31,7 @@ def portrait(workspace: Path | None, store: str | None, who: str, *, as_json: bo
     """One person: identifiers with where each came from, traits, and what was said of consent."""
     found, _, _ = _seen(workspace, store, who, None)
     if as_json:
-        yield _json(found)
+        yield portrait_json(found)
     else:
         yield from _text(found)
 
@@ -100,7 +100,8 @@ def questions(
             )
 
 
-def _json(found: View) -> dict[str, Any]:
+def portrait_json(found: View) -> dict[str, Any]:
+    """One person as plain data."""
     return {
         "profile_id": found.profile_id,
         "fragments": [_member_json(member, found) for member in found.members],

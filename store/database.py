@@ -223,6 +223,17 @@ class Database:
         at, recorded_at = instant(int(rows[0][0])), instant(int(rows[0][1]))
         return at + max(wall - recorded_at, timedelta(0))
 
+    def scrub(self) -> None:
+        """See that what was deleted cannot be read in the store's files either."""
+        try:
+            self._driver.scrub()
+        except self._driver.faults as error:
+            raise StoreError(
+                f"what was deleted may still be in the files: {self._driver.words(error)}",
+                place=self.place,
+                remedy="end what else reads this store, and do it again",
+            ) from error
+
     def close(self) -> None:
         """Close the connection and free the writing lock."""
         self._driver.close()

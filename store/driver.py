@@ -131,6 +131,9 @@ class Driver(Protocol):
     def after_commit(self) -> None:
         """Look after what a commit leaves behind."""
 
+    def scrub(self) -> None:
+        """See that nothing deleted can be read in the store's files; outside any transaction."""
+
     def collides(self, error: Exception) -> bool:
         """Whether a row was there already."""
 

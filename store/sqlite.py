@@ -116,6 +116,10 @@ class Checkpointer:
         self._idle.clear()
         self._wanted.set()
 
+    def pause(self) -> None:
+        """Wait for what is under way."""
+        self._idle.wait(BUSY_SECONDS)
+
     def close(self) -> None:
         """Stop, after what is under way."""
         self._ended = True
@@ -264,6 +268,14 @@ class SqliteDriver:
         """Look after what a commit leaves behind."""
         if self._checkpointer is not None:
             self._checkpointer.after_commit()
+
+    def scrub(self) -> None:
+        """Move the log into the file and cut it: deleted rows are zeroed in the file itself."""
+        if self._checkpointer is not None:
+            self._checkpointer.pause()
+        blocked, _, _ = self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if blocked:
+            raise sqlite3.OperationalError("somebody else is reading it")
 
     def close(self) -> None:
         """Checkpoint, close and let another process write."""

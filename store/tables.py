@@ -29,7 +29,15 @@ metadata = MetaData(
     }
 )
 
-CHAINED = ("decisions", "outcomes", "consents", "suppressions", "approval_votes", "rulings")
+CHAINED = (
+    "decisions",
+    "outcomes",
+    "consents",
+    "suppressions",
+    "approval_votes",
+    "rulings",
+    "requests",
+)
 """Tables whose rows are entries of the person's chain; their order here is not significant."""
 
 _AT = BigInteger
@@ -170,6 +178,7 @@ suppressions = Table(
     Column("blocks", String, nullable=False),
     Column("reason", String, nullable=False),
     Column("shown_to", Text, nullable=False),
+    Column("until_grant", Integer, nullable=False),
     Column("created_at", _AT, nullable=False),
     Column("expires_at", _AT),
     Index(None, "ref"),
@@ -410,6 +419,23 @@ Index(
     unique=True,
     sqlite_where=cases.c.state == "open",
     postgresql_where=cases.c.state == "open",
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("request_id", String, primary_key=True),
+    *_chain(),
+    Column("kind", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("received_at", _AT, nullable=False),
+    Column("due_at", _AT, nullable=False),
+    Column("at", _AT, nullable=False),
+    Column("by", String, nullable=False),
+    Column("kept", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index(None, "profile_id"),
+    Index(None, "due_at"),
 )
 
 kill_switches = Table(

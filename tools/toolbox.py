@@ -8,7 +8,7 @@ lies in the store, the writes that make it so; effect and outcome are then one c
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -69,6 +69,10 @@ class Outside(Protocol):
         """Wait until everything reported sent is there for good."""
         ...
 
+    def forget(self, keys: Collection[str]) -> None:
+        """Destroy what was sent under these keys."""
+        ...
+
     def close(self) -> None:
         """Let go of what was held for it."""
         ...
@@ -88,6 +92,15 @@ class Toolbox:
         """
         if self._outside is not None:
             self._outside.settle()
+
+    def forget(self, steps: Collection[str]) -> None:
+        """Destroy what these steps (by their outbox ids) left outside the store, where that can be.
+
+        What a provider was handed is the provider's to erase.
+        """
+        if self._outside is not None and steps:
+            self._outside.settle()
+            self._outside.forget(steps)
 
     def close(self) -> None:
         """Let go of what the tools hold."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import bindparam, select
 
+from domain.action import NO_ACTION
 from domain.decision import Decision
 from domain.errors import UsageError
 from store import tables as t
@@ -159,6 +161,25 @@ class Kept:
             parent_id=row[16],
             workspace_version=row[17],
             policy_version=row[18],
+        )
+
+    def erased_decision(self) -> Decision:
+        """What may be told of a decision about somebody who was erased: that there was one."""
+        return replace(
+            self.decision(),
+            profile_id="",
+            event="",
+            journey=None,
+            action=NO_ACTION,
+            tool=None,
+            channel=None,
+            verdict="none",
+            held_for=None,
+            code="erased",
+            reason="the person was erased",
+            rule=None,
+            next_eligible_at=None,
+            parent_id=None,
         )
 
 

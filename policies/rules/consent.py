@@ -153,7 +153,7 @@ class SuppressionRule(Speaker):
             return False
         if suppression.channels is not None and action.channel not in suppression.channels:
             return False
-        if not self._targets(suppression, question):
+        if not self._targets(suppression, question) or _is_lifted(suppression, question):
             return False
         match suppression.blocks:
             case "all":
@@ -169,6 +169,22 @@ class SuppressionRule(Speaker):
             return True
         point = question.candidate.contact_point
         return point is not None and point.ref == suppression.ref
+
+
+def _is_lifted(suppression: Suppression, question: Question) -> bool:
+    """Whether somebody has agreed, at this address and to this, since it was made."""
+    since, action = suppression.since, question.candidate.action
+    if not suppression.until_grant or since is None:
+        return False
+    return any(
+        line.kind == "grant"
+        and line.contact_point == suppression.ref
+        and min(line.occurred_at, line.received_at) > since
+        and line.brand in (None, question.candidate.brand)
+        and line.channel in (None, action.channel)
+        and line.purpose in (None, question.purpose)
+        for line in question.context.consents
+    )
 
 
 class Reachable(Speaker):

@@ -21,6 +21,7 @@ from domain.canonical import canonical
 from domain.errors import LedgerBroken, SafeconductError, StoreError
 from profiles.identity import IdentityRules
 from profiles.rulings import Registry
+from service.rights import Asked, _record
 from store import tables as t
 from store.database import Database, open_database
 from store.work import Work
@@ -588,6 +589,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             when = at("2026-10-05T13:00:00Z")
             for rule in (people.merge, people.unmerge, people.merge):
                 rule("user_id:c-0", "user_id:c-1", by="ida", reason="a test", at=when)
+            for kind in ("restrict", "unrestrict", "hold"):
+                _record(shop.assembly, "user_id:c-2", kind, Asked("ida", "a test"), {})
             assert all(len(shop.rows(name)) >= 3 for name in t.CHAINED)
     return store
 

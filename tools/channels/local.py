@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from domain.errors import DeliveryError, DeliveryUnknown
+from domain.errors import DeliveryError, DeliveryUnknown, StoreError
 from tools.channels.channel import NAME, Message, Receipt, check
 from tools.channels.mail import compose
 from tools.toolbox import Recovery
@@ -75,6 +76,20 @@ class LocalOutbox:
             ) from error
         self._unsettled.difference_update(waiting)
 
+    def forget(self, keys: Collection[str]) -> None:
+        """Destroy the messages of these keys: overwritten, then removed. Raises `StoreError`."""
+        wanted = set(keys)
+        try:
+            for path in self._folder.glob("*/*/*"):
+                if path.name.lstrip(".").partition(".")[0] in wanted:
+                    _destroy(path)
+        except OSError as error:
+            raise StoreError(
+                f"a sent message cannot be removed: {error.strerror}",
+                place=error.filename or str(self._folder),
+                remedy="let this process write there, and do it again",
+            ) from error
+
     def close(self) -> None:
         """End the threads, after what they are writing."""
         self._threads.shutdown()
@@ -90,6 +105,15 @@ class LocalOutbox:
         except OSError as error:
             return Receipt("unknown", f"the outbox cannot be read: {error.strerror}")
         return None
+
+
+def _destroy(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"\0" * path.stat().st_size)
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
+    _sync(path.parent)
 
 
 def _names(folder: Path) -> list[str]:

@@ -203,6 +203,23 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('ref', 'profile_id', name=op.f('pk_identifiers')),
     sqlite_with_rowid=False
     )
+    op.create_table('requests',
+    sa.Column('request_id', STRING, nullable=False),
+    sa.Column('profile_id', STRING, nullable=False),
+    sa.Column('n', sa.Integer(), nullable=False),
+    sa.Column('hash', sa.LargeBinary(), nullable=False),
+    sa.Column('kind', STRING, nullable=False),
+    sa.Column('state', STRING, nullable=False),
+    sa.Column('received_at', sa.BigInteger(), nullable=False),
+    sa.Column('due_at', sa.BigInteger(), nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('by', STRING, nullable=False),
+    sa.Column('kept', TEXT, nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('request_id', name=op.f('pk_requests'))
+    )
+    op.create_index(op.f('ix_requests_due_at'), 'requests', ['due_at'], unique=False)
+    op.create_index(op.f('ix_requests_profile_id'), 'requests', ['profile_id'], unique=False)
     op.create_table('rulings',
     sa.Column('ruling_id', STRING, nullable=False),
     sa.Column('profile_id', STRING, nullable=False),
@@ -337,6 +354,7 @@ def upgrade() -> None:
     sa.Column('blocks', STRING, nullable=False),
     sa.Column('reason', STRING, nullable=False),
     sa.Column('shown_to', TEXT, nullable=False),
+    sa.Column('until_grant', sa.Integer(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('expires_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('suppression_id', name=op.f('pk_suppressions'))
@@ -389,6 +407,9 @@ def downgrade() -> None:
     op.drop_table('instances')
     op.drop_index(op.f('ix_identifiers_profile_id'), table_name='identifiers')
     op.drop_table('identifiers')
+    op.drop_index(op.f('ix_requests_profile_id'), table_name='requests')
+    op.drop_index(op.f('ix_requests_due_at'), table_name='requests')
+    op.drop_table('requests')
     op.drop_index(op.f('ix_rulings_profile_id'), table_name='rulings')
     op.drop_index(op.f('ix_rulings_other'), table_name='rulings')
     op.drop_index(op.f('ix_rulings_one'), table_name='rulings')

@@ -1,0 +1,324 @@
+"""Erases a person: the keys go, so that all that was sealed under them is noise from then on.
+
+What proves that we were allowed to do what we did stays, sealed under keys of its own, until its
+date. Fingerprints of addresses stay, so that nobody who was erased gets marketing again unless
+they ask for it, and fingerprints of events, so that none is decided twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, get_args
+
+from sqlalchemy import Table, bindparam, delete, func, or_, select, update
+
+from agents.passes import recover
+from agents.record import RELEASE_CONTACT, contact_id, read_record
+from agents.steps import ROUNDS_MAX, Deps
+from domain.canonical import canonical, parse
+from domain.errors import StoreError, UsageError
+from domain.event import Identifier
+from domain.verdict import Audience
+from profiles import queries, requests
+from profiles.identifying import known_ref
+from profiles.people import ADDRESS_KINDS
+from profiles.requests import Kept, Receipt
+from profiles.state import Fragment, opened
+from store import keys
+from store import tables as t
+from store.database import Snapshot
+from store.ids import time_ordered
+from store.instants import micros
+from store.statements import Statement
+from store.work import Work
+from tools import offers
+from traces.history import History
+
+REASON = "erased"
+_GONE: tuple[Table, ...] = (
+    t.identifiers,
+    t.logouts,
+    t.instances,
+    t.assignments,
+    t.timers,
+)
+"""Tables whose rows about a person go; those of others that hold anything sealed become noise."""
+
+
+_TOLD = (t.contacts, t.decisions, t.consents, t.suppressions, t.outbox, t.cases, t.grants)
+
+
+def _people(table: Table) -> Any:
+    return table.c.profile_id.in_(bindparam("people", expanding=True))
+
+
+_DELETIONS = {str(table.name): Statement(delete(table).where(_people(table))) for table in _GONE}
+_COUNTS = {
+    str(table.name): Statement(select(func.count()).select_from(table).where(_people(table)))
+    for table in (
+        *_GONE,
+        t.contacts,
+        t.decisions,
+        t.consents,
+        t.suppressions,
+        t.outbox,
+        t.cases,
+        t.grants,
+    )
+}
+_DROP_CONTACTS = Statement(
+    delete(t.contacts).where(
+        _people(t.contacts),
+        or_(
+            t.contacts.c.contact_point.is_(None),
+            t.contacts.c.contact_point.not_in(bindparam("shared", expanding=True)),
+        ),
+    )
+)
+_DESTROY_KEYS = Statement(
+    delete(t.data_keys).where(_people(t.data_keys), t.data_keys.c.retention == "erasable")
+)
+_EMPTY_PROFILES = Statement(update(t.profiles).where(_people(t.profiles)).values(sealed=None))
+_CLOSE_CASES = Statement(
+    update(t.cases)
+    .where(_people(t.cases), t.cases.c.state == "open")
+    .values(state="closed", updated_at=bindparam("at"))
+)
+_WITHDRAW = Statement(
+    update(t.approvals)
+    .where(_people(t.approvals), t.approvals.c.state == "pending")
+    .values(state="withdrawn", decided_at=bindparam("at"))
+)
+_STEPS = Statement(select(t.outbox.c.outbox_id).where(_people(t.outbox)))
+_HELD = Statement(
+    select(t.timers.c.decision_id, t.timers.c.profile_id, t.timers.c.sealed).where(
+        _people(t.timers), t.timers.c.state == "pending", t.timers.c.kind == "approval"
+    )
+)
+_LETTERS = Statement(select(t.dead_letters.c.dead_id, t.dead_letters.c.sealed))
+_DROP_LETTER = Statement(
+    delete(t.dead_letters).where(t.dead_letters.c.dead_id == bindparam("dead"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an erasure takes: the person's fragments, what of them goes, and what stays."""
+
+    root_id: str
+    people: tuple[str, ...]
+    identifiers: tuple[Identifier, ...]
+    addresses: tuple[str, ...]
+    refs: tuple[str, ...]
+    counts: dict[str, int]
+    letters: tuple[str, ...]
+    steps: tuple[str, ...]
+    kept: tuple[Kept, ...]
+    held: bool
+
+
+def plan(deps: Deps, root_id: str, at: datetime, evidence_for: timedelta) -> Plan:
+    """What it would be to erase this person; nothing changes.
+
+    Args:
+        evidence_for: how long what proves consent is kept.
+    """
+    with deps.database.read() as snapshot:
+        return _plan(deps, snapshot, root_id, at, evidence_for)
+
+
+async def erase(
+    deps: Deps,
+    root_id: str,
+    *,
+    received_at: datetime,
+    at: datetime,
+    by: str,
+    reason: str,
+    evidence_for: timedelta,
+) -> Receipt:
+    """Erase a person, and say what went and what was kept.
+
+    Files go first: an erasure that is cut short is one that has not happened yet, and is done by
+    asking again. Raises `UsageError` where a legal hold forbids it; that is kept as a request.
+    """
+    await recover(deps)  # what was begun has ended before its trace goes
+    for _ in range(ROUNDS_MAX):
+        work = Work(shown_as=f"erasure of {root_id}")
+        with deps.database.read() as snapshot:
+            planned = _plan(deps, snapshot, root_id, at, evidence_for)
+            if not planned.held:
+                deps.toolbox.forget(planned.steps)
+            receipt = _write(deps, snapshot, work, planned, received_at, at, by, reason)
+        if deps.commit([work])[0]:
+            break
+        deps.database.vault.forget(root_id, "evidence")  # it may not be the one that is kept
+    else:
+        raise StoreError(
+            f"an erasure was overtaken {ROUNDS_MAX} times in a row",
+            place=root_id,
+            remedy="nothing was erased: try again",
+        )
+    if planned.held:
+        raise UsageError(
+            "a legal hold keeps this person's data",
+            place=root_id,
+            remedy=f"the request is kept as `{receipt.request_id}`: erase when the hold is "
+            "released (`safeconduct profile hold`)",
+        )
+    finish(deps, planned.people)
+    return receipt
+
+
+def finish(deps: Deps, people: Sequence[str]) -> None:
+    """Leave nothing of what was erased in files or in memory; may be done again and again."""
+    deps.toolbox.forget([one for (one,) in deps.database.rows(_STEPS, people=list(people))])
+    for profile_id in people:
+        deps.database.vault.forget(profile_id, "erasable")
+    deps.database.scrub()
+
+
+def _plan(
+    deps: Deps, snapshot: Snapshot, root_id: str, at: datetime, evidence_for: timedelta
+) -> Plan:
+    vault = deps.database.vault
+    fragments: dict[str, Fragment] = {}
+    for profile_id, _, _, _, sealed, wrapped, _ in snapshot.rows(
+        queries.FRAGMENTS, roots=[root_id]
+    ):
+        fragment = opened(vault, profile_id, sealed, wrapped)
+        if fragment is not None:
+            fragments[profile_id] = fragment
+    known = [one for fragment in fragments.values() for one in fragment.identifiers]
+    named = tuple(dict.fromkeys(one.identifier for one in known))
+    people = tuple(sorted(fragments))
+    counts = {
+        name: int(snapshot.rows(statement, people=list(people))[0][0])
+        for name, statement in _COUNTS.items()
+    }
+    addresses = dict.fromkeys(known_ref(vault, one) for one in known if one.ns in ADDRESS_KINDS)
+    return Plan(
+        root_id=root_id,
+        people=people,
+        identifiers=named,
+        addresses=tuple(addresses),
+        refs=tuple(dict.fromkeys(known_ref(vault, one) for one in known)),
+        counts=counts,
+        letters=_letters(deps, snapshot, named),
+        steps=tuple(one for (one,) in snapshot.rows(_STEPS, people=list(people))),
+        kept=_kept(counts, at, evidence_for),
+        held=bool(requests.in_force(snapshot, "hold", people)),
+    )
+
+
+def _kept(counts: dict[str, int], at: datetime, evidence_for: timedelta) -> tuple[Kept, ...]:
+    kept = [
+        Kept("evidence", "requests about the data, and their receipts", "proof", at + evidence_for)
+    ]
+    if counts["consents"]:
+        what = f"{counts['consents']} lines of the consent ledger, without addresses"
+        kept.append(Kept("evidence", what, "proof of consent", at + evidence_for))
+    if counts["decisions"]:
+        what = f"{counts['decisions']} decisions, without what they were made from"
+        kept.append(Kept("record", what, "the record must verify", None))
+    kept.append(
+        Kept(
+            "record", "keyed fingerprints of addresses and events", "no marketing, no repeat", None
+        )
+    )
+    return tuple(kept)
+
+
+def _letters(deps: Deps, snapshot: Snapshot, named: Sequence[Identifier]) -> tuple[str, ...]:
+    """Dead letters in which one of the person's identifiers stands."""
+    wanted = [one.value.lower().encode() for one in named]
+    found = []
+    for dead_id, sealed in snapshot.stream(_LETTERS):
+        raw = deps.database.vault.open_letter(sealed).lower()
+        if any(value in raw for value in wanted):
+            found.append(dead_id)
+    return tuple(found)
+
+
+def _write(
+    deps: Deps,
+    snapshot: Snapshot,
+    work: Work,
+    planned: Plan,
+    received_at: datetime,
+    at: datetime,
+    by: str,
+    reason: str,
+) -> Receipt:
+    vault = deps.database.vault
+    moved = [keys.person(planned.root_id), *(keys.point(ref) for ref in planned.refs)]
+    kept = dict(snapshot.rows(queries.REVISIONS, keys=moved))
+    work.asserts.update({key: kept.get(key, 0) for key in moved})
+    work.move(*moved)
+    if not planned.held:
+        people = list(planned.people)
+        _release_held(deps, snapshot, work, planned)
+        # Others who share an address are still protected by what was sent there.
+        shared = [
+            ref
+            for ref, profile_id, _ in snapshot.rows(queries.HOLDERS, refs=list(planned.addresses))
+            if profile_id not in people
+        ]
+        work.change(_DROP_CONTACTS, people=people, shared=shared or [""])
+        for dead_id in planned.letters:
+            work.change(_DROP_LETTER, dead=dead_id)
+        work.change(_WITHDRAW, people=people, at=micros(at))
+        work.change(_CLOSE_CASES, people=people, at=micros(at))
+        work.change(_EMPTY_PROFILES, people=people)
+        for statement in _DELETIONS.values():
+            work.change(statement, people=people)
+        work.change(_DESTROY_KEYS, people=people)
+        _suppress(deps, work, planned, at)
+    return requests.write(
+        work,
+        snapshot,
+        vault,
+        profile_id=planned.root_id,
+        kind="erase",
+        state="refused" if planned.held else "done",
+        received_at=received_at,
+        at=at,
+        by=by,
+        said={"reason": reason},
+        kept=() if planned.held else planned.kept,
+    )
+
+
+def _release_held(deps: Deps, snapshot: Snapshot, work: Work, planned: Plan) -> None:
+    """Give back what was reserved for what waits for an approval."""
+    history, vault = History(deps.database), deps.database.vault
+    for decision_id, profile_id, sealed in snapshot.rows(_HELD, people=list(planned.people)):
+        work.change(RELEASE_CONTACT, contact=contact_id(decision_id))
+        offer = parse(vault.open(profile_id, "erasable", "timers", sealed))["offer"]
+        data = history.get(decision_id).record()
+        if offer is not None and data is not None:
+            offers.release(work, read_record(data).context.brand, offer, decision_id)
+
+
+def _suppress(deps: Deps, work: Work, planned: Plan, at: datetime) -> None:
+    """No marketing to any address of the person's until somebody there explicitly agrees again."""
+    vault = deps.database.vault
+    for ref in planned.addresses:
+        digest = vault.fingerprint_bytes("erased", canonical([planned.root_id, ref, at]))
+        work.append(
+            t.suppressions,
+            planned.root_id,
+            suppression_id=time_ordered("s", at, digest),
+            target="address",
+            ref=ref,
+            brand=None,
+            channels=None,
+            blocks="marketing",
+            reason=REASON,
+            shown_to=canonical(get_args(Audience)).decode(),
+            until_grant=1,
+            created_at=micros(at),
+            expires_at=None,
+        )

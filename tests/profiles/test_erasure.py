@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from sqlalchemy import select
+
+from agents.minds.formula import FormulaMind
+from agents.reconsider import recompute
+from domain.context import Retention
+from service.assemble import kept_workspace
+from service.cli import main
+from store import tables as t
+from store.database import Database, open_database
+from store.packing import unpack
+from store.statements import Statement
+from tests.shop import Shop, cart, consent, open_shop, row
+from traces.ledger import verify
+
+ROOT = Path(__file__).resolve().parents[2]
+MAIL, PHONE, USER = "zanzibar.quux@shop.example", "+491701234567", "customer-zq-77"
+SECRETS = (MAIL, PHONE, USER, "Zerlinda", "Quuxington", "Xylophone Lane 7", "wobbly-gizmo")
+SEALED = ("profiles", "decisions", "outbox", "timers", "cases", "consents", "requests")
+
+
+def story(user: str = USER, mail: str = MAIL, phone: str = PHONE) -> list[dict[str, Any]]:
+    """Everything the shop can come to hold on somebody: messages, cases, a voucher, timers."""
+    traits = {
+        "first_name": "Zerlinda",
+        "last_name": "Quuxington",
+        "address": {"street": "Xylophone Lane 7"},
+    }
+    return [
+        row("signed_up", "2026-10-05T08:00:00Z", user, email=mail, phone=phone, traits=traits),
+        consent("granted", "2026-10-05T08:01:00Z", user, email=mail, wording="wobbly-gizmo"),
+        consent("granted", "2026-10-05T08:02:00Z", user, "sms", phone=phone),
+        cart("2026-10-05T09:00:00Z", user, cart_id="wobbly-gizmo"),
+        row("self_service_failed", "2026-10-05T09:10:00Z", user, topic="wobbly-gizmo"),
+        row("checkout_failed", "2026-10-05T09:20:00Z", user, error="wobbly-gizmo"),
+        row("order_completed", "2026-10-05T09:30:00Z", user, order_id="wobbly-gizmo", value=1.0),
+        cart("2026-10-06T20:30:00Z", user, cart_id="k-2"),
+    ]
+
+
+def erase(folder: Path, who: str, *more: str) -> int:
+    """The command, on a shop's own store."""
+    return main(["profile", "erase", who, "--workspace", str(folder), *more])
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A shop's folder with somebody in its store, and somebody else."""
+    folder = tmp_path / "w"
+    with open_shop(folder, store=None) as made:
+        others = json.dumps(story("other", "other@shop.example", "+491709999999"))
+        for secret in SECRETS:
+            others = others.replace(secret, "somebody")
+        made.run(*story(), *json.loads(others))
+        made.run(row("oops", "2026-10-06T21:00:00Z", email=MAIL, brand="nobody's"))
+    return folder
+
+
+def spellings(text: str) -> Iterator[bytes]:
+    """How a text may stand in a file."""
+    for said in (text, text.lower(), text.upper()):
+        raw = said.encode()
+        yield from (raw, said.encode("utf-16-le"), raw.hex().encode(), json.dumps(said).encode())
+        for shift in range(3):  # wherever it stands in what was encoded
+            encoded = base64.b64encode(b"\0" * shift + raw)
+            yield encoded[4:-4] if len(encoded) > 16 else encoded
+
+
+def found_in(data: bytes) -> list[str]:
+    """The secrets that stand in some bytes."""
+    return [secret for secret in SECRETS if any(one in data for one in spellings(secret))]
+
+
+def every_file(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder, the store's own included."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def opened(database: Database, table: str) -> Iterator[bytes]:
+    """Every sealed value of a table that the keys there are still open."""
+    for profile_id, retention, wrapped in database.rows(
+        Statement(select(t.data_keys.c.profile_id, t.data_keys.c.retention, t.data_keys.c.wrapped))
+    ):
+        database.vault.unwrap(profile_id, retention, wrapped)
+    kept = t.metadata.tables[table]
+    for profile_id, sealed in database.rows(Statement(select(kept.c.profile_id, kept.c.sealed))):
+        for retention in get_args(Retention):
+            if sealed is not None and database.vault.knows(profile_id, retention):
+                try:
+                    data = database.vault.open(profile_id, retention, table, bytes(sealed))
+                except Exception:  # noqa: BLE001 - sealed under another key of the person
+                    continue
+                yield unpack(data) if table == "decisions" else data
+
+
+def test_nothing_is_left_of_who_was_erased(
+    shop: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No byte of any file, and nothing that a key still opens, but for the proof of consent."""
+    before = every_file(shop)
+    assert {s for data in before.values() for s in found_in(data)} >= {MAIL, "Zerlinda"}
+    log = shop / "log.jsonl"
+    monkeypatch.setenv("SAFECONDUCT_LOG", "info")
+    capfd.readouterr()
+    assert erase(shop, f"email:{MAIL}", "--yes", "--reason", "she asked") == 0
+    told = capfd.readouterr()
+    log.write_text(told.err)
+    assert "erase" in told.out
+    assert not found_in(told.out.encode())
+    for name, data in every_file(shop).items():
+        assert not found_in(data), name
+    with closing(open_database(f"sqlite:///{shop}/safeconduct.db", writable=False)) as database:
+        for table in SEALED:
+            for data in opened(database, table):
+                left = [] if table == "consents" else found_in(data)
+                assert not left, (table, data)
+        (letters,) = database.rows(Statement(select(t.dead_letters.c.sealed).limit(1))) or [()]
+        assert not letters
+        assert verify(database).people == 2
+        again = recompute(database, lambda v: kept_workspace(database, v), FormulaMind())
+        assert again.erased > 0
+        assert again.same > 0
+        assert not again.different
+
+
+def test_the_other_customer_is_untouched(shop: Path) -> None:
+    """Erasing one person takes nothing from another."""
+    with open_shop(shop, store=None) as opened_shop:
+        messages = len(opened_shop.sent())
+        mine = [p for p in opened_shop.sent() if MAIL in p.read_text() or PHONE in p.read_text()]
+    assert mine
+    assert erase(shop, f"user_id:{USER}", "--yes") == 0
+    with open_shop(shop, store=None) as opened_shop:
+        assert len(opened_shop.sent()) == messages - len(mine)
+        line = opened_shop.one(cart("2026-10-08T09:00:00Z", "other", cart_id="k-3"))
+        assert line["action"] == "remind_by_email"
+
+
+def test_24_an_event_replayed_after_erasure(tmp_path: Path) -> None:
+    """Case 24: `duplicate`/`erased` and no more; a new order is somebody new, promo `suppressed`
+    until a new explicit grant."""
+    folder = tmp_path / "w"
+    told = cart("2026-10-05T09:00:00Z", email=MAIL)
+    with open_shop(folder, store=None) as shop:
+        shop.run(consent("granted", "2026-10-05T08:00:00Z", email=MAIL))
+        first = shop.one(told)
+        assert first["action"] == "remind_by_email"
+    assert erase(folder, f"email:{MAIL}", "--yes", "--at", "2026-11-01T00:00:00Z") == 0
+    with open_shop(folder, store=None) as shop:
+        again = shop.one(told)
+        assert (again["verdict"], again["code"]) == ("duplicate", "erased")
+        assert first["profile_id"] not in json.dumps(again)
+        assert not {"remind_by_email", "cart_abandoned"} & set(map(str, again.values()))
+        assert [kept for kept in shop.rows("profiles") if kept["sealed"] is not None] == []
+        promo = cart("2026-11-03T09:00:00Z", email=MAIL, cart_id="k-2", id="new")
+        line = shop.one(promo)
+        assert line["profile_id"] != first["profile_id"]
+        assert "suppressed" in codes(shop, line, "remind_by_email")
+        order = row(
+            "order_completed", "2026-11-03T10:00:00Z", email=MAIL, order_id="o-1", value=5.0
+        )
+        assert shop.one(order)["verdict"] != "dead"
+        shop.run(consent("granted", "2026-11-03T11:00:00Z", email=MAIL))
+        later = shop.one(cart("2026-11-03T12:00:00Z", email=MAIL, cart_id="k-3"))
+        assert later["action"] == "remind_by_email"
+
+
+def codes(shop: Shop, line: Mapping[str, Any], action: str) -> list[str]:
+    """The codes that stood against an action."""
+    data = shop.deps.history.get(line["decision_id"]).record()
+    assert data is not None
+    considered = json.loads(data)["thought"]["considered"]
+    (asked,) = (one for one in considered if one["action"] == action)
+    return [code for _, code in asked["against"]]
+
+
+def test_service_goes_on_after_an_erasure(tmp_path: Path) -> None:
+    """What the erasure suppresses is marketing: who fails at self-service is helped."""
+    folder = tmp_path / "w"
+    with open_shop(folder, store=None) as shop:
+        shop.run(consent("granted", "2026-10-05T08:00:00Z", email=MAIL))
+    assert erase(folder, f"email:{MAIL}", "--yes", "--at", "2026-11-01T00:00:00Z") == 0
+    with open_shop(folder, store=None) as shop:
+        line = shop.one(
+            row("self_service_failed", "2026-11-03T09:00:00Z", email=MAIL, topic="returns")
+        )
+        assert line["verdict"] == "permitted"
+
+
+def test_without_yes_nothing_changes(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would go and what would stay is shown first."""
+    before = every_file(shop)["safeconduct.db"]
+    capsys.readouterr()
+    assert erase(shop, f"user_id:{USER}") == 0
+    out = capsys.readouterr().out
+    assert "add `--yes`" in out
+    assert "proof of consent" in out
+    with closing(sqlite3.connect(shop / "safeconduct.db")) as raw:
+        assert raw.execute("SELECT count(*) FROM requests").fetchone() == (0,)
+    assert found_in(before) == []  # personal data are sealed even before
+
+
+def test_a_legal_hold_stops_the_clock(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While it is on nothing is erased, and the request stays open until it is done."""
+    place = ["--workspace", str(shop)]
+    assert main(["profile", "hold", f"user_id:{USER}", "on", "--reason", "a case", *place]) == 0
+    assert erase(shop, f"user_id:{USER}", "--yes") == 2
+    assert "legal hold" in capsys.readouterr().err
+    assert main(["profile", "show", f"user_id:{USER}", *place]) == 0
+    capsys.readouterr()
+    assert main(["profile", "requests", "--open", "--json", *place]) == 0
+    (waiting,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (waiting["kind"], waiting["state"]) == ("erase", "refused")
+    assert waiting["due_at"][:7] > waiting["received_at"][:7]
+    assert main(["profile", "hold", f"user_id:{USER}", "off", *place]) == 0
+    assert main(["profile", "hold", f"user_id:{USER}", "off", *place]) == 2
+    assert erase(shop, f"user_id:{USER}", "--yes") == 0
+    capsys.readouterr()
+    assert main(["profile", "requests", "--open", *place]) == 0
+    assert capsys.readouterr().out == "nothing is open\n"
+
+
+def test_an_erasure_that_was_cut_short_is_done_by_asking_again(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed at any moment, the person is either there or gone, and asking again finishes it."""
+    with open_shop(shop, store=None) as opened_shop:
+        person = opened_shop.rows("profiles")[0]["root_id"]
+    for seconds in (0.75, 0.85, 0.95, 1.05, 1.2):
+        command = [sys.executable, "-m", "service.cli", "profile", "erase", person, "--yes"]
+        process = subprocess.Popen(
+            [*command, "--workspace", str(shop)],
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+    capsys.readouterr()
+    assert erase(shop, person, "--yes") == 0
+    assert "erase" in capsys.readouterr().out
+    with closing(open_database(f"sqlite:///{shop}/safeconduct.db", writable=False)) as database:
+        assert verify(database).people == 2
+        keys = database.rows(Statement(select(t.data_keys.c.profile_id, t.data_keys.c.retention)))
+    assert (person, "erasable") not in keys
+
+
+def test_an_erased_person_is_nobody(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No identifier leads to them any more."""
+    assert erase(shop, f"user_id:{USER}", "--yes") == 0
+    for who in (f"user_id:{USER}", f"email:{MAIL}", f"phone:{PHONE}"):
+        assert main(["profile", "show", who, "--workspace", str(shop)]) == 2
+    assert "nobody is known" in capsys.readouterr().err
