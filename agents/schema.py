@@ -110,6 +110,13 @@ class BrandEntry(Strict):
     senders: dict[Id, Title] = {}
 
 
+class CategoryEntry(Strict):
+    """What a consent category of another system is about here."""
+
+    purpose: Id = Field(examples=["marketing"])
+    channel: Id | None = None
+
+
 class InputEntry(Strict):
     """How rows become events."""
 
@@ -117,6 +124,8 @@ class InputEntry(Strict):
     region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
     names: dict[Title, EventName] = {}
     blocked: dict[Id, list[Title]] = {}
+    consent_categories: dict[Title, CategoryEntry] = {}
+    stop_words: list[Title] = []
 
 
 class IdentityEntry(Strict):

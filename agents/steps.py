@@ -186,7 +186,8 @@ async def act(batch: Batch, deps: Deps) -> Batch:
             _forget(perceived, deps)
             if _is_still_asked(perceived.arrival, deps):
                 again.append(perceived.arrival)
-    rounds = batch.get("round", 0) + 1
+    # Events of one batch may turn out to be of one person: each round writes one of them.
+    rounds = 1 if any(written) else batch.get("round", 0) + 1
     if again and rounds > ROUNDS_MAX:
         raise StoreError(
             f"a decision was overtaken {ROUNDS_MAX} times in a row",

@@ -42,7 +42,7 @@ def build_graph(deps: Deps) -> Any:
 def through_graph(deps: Deps) -> Decide:
     """Decide batches through the graph: the definition of how it is done."""
     graph = build_graph(deps)
-    config = {"recursion_limit": len(STEPS) * (ROUNDS_MAX + 1) + 1}
+    config = {"recursion_limit": len(STEPS) * (ROUNDS_MAX + 1) * (GROUP_MAX + 1) + 1}
 
     async def run(arrivals: Sequence[Arrival]) -> tuple[Line, ...]:
         state = await graph.ainvoke(

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-ConsentKind = Literal["grant", "pending", "denial", "objection"]
+ConsentKind = Literal["grant", "imported", "pending", "denial", "objection", "suspicion"]
+"""What a line is. `imported` is a yes out of a bulk import, `suspicion` what may have been a no."""
+RESTRICTING: frozenset[ConsentKind] = frozenset(("denial", "objection", "suspicion"))
+"""The kinds that may only take something away."""
 ConsentValue = Literal["granted", "denied", "unset", "pending", "expired", "conflict", "objection"]
 PERMISSIONS = frozenset(
     (
@@ -28,9 +31,9 @@ ConsentModel = Literal["opt_in", "opt_out", "exempt"]
 class Consent:
     """One line of the consent ledger. A `None` dimension means all of it.
 
-    A grant belongs to (`profile_id`, `contact_point`); a denial to the contact point, for whoever
-    uses it; an objection to the person, at every contact point of that controller. `contact_point`
-    is the point's keyed fingerprint.
+    A grant belongs to (`profile_id`, `contact_point`); a denial or a suspicion to the contact
+    point, for whoever uses it; an objection to the person, at every contact point of that
+    controller. `contact_point` is the point's keyed fingerprint.
     """
 
     kind: ConsentKind
@@ -82,7 +85,7 @@ def _covers(line: Consent, ask: ConsentQuestion) -> bool:
             return False
     if line.kind == "objection":
         return line.profile_id in ask.profile_ids
-    if line.kind == "denial" and line.contact_point is not None:
+    if line.kind in ("denial", "suspicion") and line.contact_point is not None:
         return line.contact_point == ask.contact_point
     if line.profile_id not in ask.profile_ids:
         return False
@@ -95,6 +98,8 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
     A denial takes effect when received. A grant replaces a denial only if both its `occurred_at`
     and its `received_at` are later. A denial that occurred before a grant but arrived after it is
     a `conflict`. An objection yields only to a later explicit grant that names the very topic.
+    An imported yes counts only where nobody has said no. A suspicion is a `conflict` until a later
+    explicit statement, and weakens no denial.
     """
     relevant = sorted(
         (line for line in lines if _covers(line, ask)),
@@ -104,29 +109,39 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
     grant: Consent | None = None
     denials: list[Consent] = []
     objections: list[Consent] = []
+    suspicions: list[Consent] = []
     for line in relevant:
         match line.kind:
             case "objection":
                 objections.append(line)
+            case "suspicion":
+                suspicions.append(line)
             case "denial":
                 late = grant is not None and line.occurred_at < grant.occurred_at
                 value = "conflict" if late and value in ("granted", "conflict") else "denied"
                 denials.append(line)
+            case "imported":
+                if not (denials or objections or suspicions):
+                    value, grant = "granted", line
             case "grant" | "pending":
                 if _overtakes(line, denials):
                     value = "granted" if line.kind == "grant" else "pending"
                     grant = line
+                    suspicions = [one for one in suspicions if not _overtakes(line, (one,))]
                 if line.kind == "grant" and line.topic is not None and _overtakes(line, objections):
                     objections.clear()
     if objections:
         return ConsentAnswer("objection", (objections[-1].ref,))
-    if value == "conflict" and grant is not None:
-        return ConsentAnswer("conflict", (grant.ref, denials[-1].ref))
     if value == "denied":
         return ConsentAnswer("denied", (denials[-1].ref,))
+    said = (grant.ref,) if grant else ()
+    if value == "conflict":
+        return ConsentAnswer("conflict", (*said, denials[-1].ref))
+    if suspicions:
+        return ConsentAnswer("conflict", (*said, suspicions[-1].ref))
     if grant is not None and grant.expires_at is not None and grant.expires_at <= now:
-        return ConsentAnswer("expired", (grant.ref,))
-    return ConsentAnswer(value, (grant.ref,) if grant else ())
+        return ConsentAnswer("expired", said)
+    return ConsentAnswer(value, said)
 
 
 def _overtakes(grant: Consent, said_no: Iterable[Consent]) -> bool:
@@ -134,3 +149,37 @@ def _overtakes(grant: Consent, said_no: Iterable[Consent]) -> bool:
     return all(
         grant.occurred_at > no.occurred_at and grant.received_at > no.received_at for no in said_no
     )
+
+
+def repeats(new: Consent, kept: Iterable[Consent]) -> bool:
+    """Whether a line only says again what was said.
+
+    A no repeats a no of the same key unless a yes to any part of it came in since, or was said
+    since. Any other line repeats the last one of its key by the same source: a page that keeps
+    telling an old yes does not undo a no that came in some other way.
+    """
+    last: Consent | None = None
+    touched = False
+    for line in sorted(kept, key=lambda line: (line.received_at, line.ref)):
+        if line.controller != new.controller:
+            continue
+        if line.kind == new.kind and _key(line) == _key(new):
+            if new.kind in RESTRICTING or line.source == new.source:
+                last, touched = line, False
+        elif new.kind in RESTRICTING:
+            yes = line.kind not in RESTRICTING and _overlaps(line, new)
+            touched = touched or yes
+        elif line.source == new.source and _key(line) == _key(new):
+            touched = True
+    return last is not None and not touched
+
+
+def _key(line: Consent) -> tuple[str | None, ...]:
+    person = None if line.contact_point else line.profile_id
+    return (line.brand, line.channel, line.purpose, line.topic, line.contact_point, person)
+
+
+def _overlaps(one: Consent, other: Consent) -> bool:
+    """Whether some question could be answered by both."""
+    parts = zip(_key(one)[:5], _key(other)[:5], strict=True)
+    return all(a is None or b is None or a == b for a, b in parts)

@@ -34,7 +34,9 @@ class Event:
     then a keyed hash of content and `ordinal` (which of several equal rows of one file this is).
     `occurred_at` is None where the row is undated. `name` is the track event's name
     (`cart_abandoned`), or the kind's own word (`identified`, `page_viewed`, ...).
-    `properties` belong to the event, `traits` to the person. `place` is `file:line`.
+    `properties` belong to the event, `traits` to the person. `preferences` are the choices that
+    the sender's consent tool attached, as it wrote them: `categories`, `consents`, `gpc`. `place`
+    is `file:line`.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Event:
     brand: str | None = None
     ordinal: int = 0
     place: str = ""
+    preferences: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def time(self) -> datetime:

@@ -17,6 +17,7 @@ BUILT_IN_FIELDS: tuple[FieldLabel, ...] = (
     FieldLabel("signal.events_before", "int", optional=False),
     FieldLabel("signal.contacts_7d", "int", optional=False),
     FieldLabel("signal.shared_address", "bool", optional=False),
+    FieldLabel("signal.opted_out", "bool", optional=False),
     FieldLabel("action.name", "string", optional=False),
     FieldLabel("action.tool", "string", optional=False),
     FieldLabel("action.channel", "string", optional=False),

@@ -59,12 +59,13 @@ class Draft:
     `keys` are contention keys that the event moves beside the person's. `domains` are fingerprints
     of the domains of `points`. `entering` is the instance that the event names of each journey it
     concerns. `asks` says that there is something to decide: most events trigger no journey and
-    end none by a condition.
+    end none by a condition. `opted_out` says that this very message ended what was not ended
+    before.
     """
 
     perceived: Perceived
     identified: Identified
-    statement: consents.Statement | None = None
+    statements: tuple[consents.Statement, ...] = ()
     block: consents.Block | None = None
     bounced: str | None = None
     consent_lines: list[Consent] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Draft:
     entering: dict[str, str] = field(default_factory=dict)
     asks: bool = False
     keys: set[str] = field(default_factory=set)
+    opted_out: bool = False
 
     @property
     def root_id(self) -> str:

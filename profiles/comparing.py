@@ -85,8 +85,8 @@ def _last_names(one: Described, other: Described) -> Agreement | None:
 
 def _generations(one: Described, other: Described) -> Agreement | None:
     a, b = one.name.generation, other.name.generation
-    if not a or not b:
-        return None
+    if not a or not b or not all(folded_name(who.name.last) for who in (one, other)):
+        return None  # a generation of no name says nothing
     return Agreement("same" if a == b else "differs", a, b)
 
 

@@ -17,6 +17,8 @@ CONSENT_EVENT = "consent_changed"
 COMPLAINT_EVENT = "spam_complaint"
 BOUNCE_EVENT = "bounced"
 SUPPRESSION_EVENT = "suppression_added"
+MESSAGE_EVENT = "message_received"
+UNSUBSCRIBED_EVENT = "unsubscribed"
 UNREACHABLE_FOR = timedelta(days=180)
 
 _KINDS: Mapping[str, ConsentKind] = {
@@ -31,7 +33,12 @@ Blocks = Literal["marketing", "all_but_mandatory", "all"]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What one `consent_changed` event says; `address` is the contact point as written, if any."""
+    """One thing that an event says; `address` is the contact point as written, if any.
+
+    `lasting` says that a state is told, again and again: it is written down only where it changes
+    what was last said. `by_word` says that a message ended messages. `said_at` is when it was
+    said, where that is not the event's own time.
+    """
 
     kind: ConsentKind
     brand: str | None
@@ -41,6 +48,9 @@ class Statement:
     address: str | None
     expires_at: datetime | None
     evidence: Mapping[str, Any]
+    lasting: bool = False
+    by_word: bool = False
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,39 +94,45 @@ def _yes(event: Event, kind: ConsentKind, terms: Terms) -> Statement:
         raise _invalid(
             event, "purpose", "or `channel` is missing from a grant", "name what was agreed to"
         )
+    imported = kind == "grant" and event.properties.get("bulk") is True
     return Statement(
-        kind=kind,
+        kind="imported" if imported else kind,
         brand=_brand(event, terms),
         channel=channel,
         purpose=purpose,
         topic=_text(event, "topic"),
         address=_text(event, "contact_point"),
         expires_at=_instant(event, "expires_at"),
-        evidence=_evidence(event),
+        evidence=evidence(event),
     )
 
 
 def _no(event: Event, kind: ConsentKind, terms: Terms) -> Statement:
-    channel, purpose = _readable(event, "channel"), _readable(event, "purpose")
+    channel, purpose = readable(event, "channel"), readable(event, "purpose")
     channel = channel.lower() if channel else None
     return Statement(
         kind=kind,
-        brand=_brand_of_no(event, terms),
+        brand=brand_of_no(event, terms),
         channel=channel if channel in terms.addresses else None,
         purpose=purpose if purpose in terms.purposes else None,
-        topic=_readable(event, "topic"),
-        address=_readable(event, "contact_point"),
+        topic=readable(event, "topic"),
+        address=readable(event, "contact_point"),
         expires_at=None,  # a no never expires
-        evidence=_evidence(event),
+        evidence=evidence(event),
     )
 
 
-def _evidence(event: Event) -> dict[str, Any]:
+def evidence(event: Event) -> dict[str, Any]:
+    """What the event gives to show for what it says."""
     said = event.properties
-    return {key: said[key] for key in ("wording", "source", "contact_point") if key in said}
+    return {
+        key: said[key]
+        for key in ("wording", "source", "contact_point", "reason", "by")
+        if key in said
+    }
 
 
-def _readable(event: Event, key: str) -> str | None:
+def readable(event: Event, key: str) -> str | None:
     """A field of a no, or None where it is missing or says nothing that can be understood."""
     try:
         return _text(event, key)
@@ -139,10 +155,10 @@ def block(event: Event, terms: Terms) -> Block | None:
     A complaint that names no address, and comes from none, blocks the person.
     """
     if event.name == COMPLAINT_EVENT:
-        address = _readable(event, "contact_point") or _first(event, "email")
+        address = readable(event, "contact_point") or first(event, "email")
         everyone: tuple[Audience, ...] = get_args(Audience)
         target: Target = "person" if address is None else "address"
-        brand = _brand_of_no(event, terms)
+        brand = brand_of_no(event, terms)
         return Block(target, address, brand, None, "marketing", "spam complaint", None, everyone)
     return _suppression(event, terms) if event.name == SUPPRESSION_EVENT else None
 
@@ -186,8 +202,8 @@ def hard_bounce(event: Event) -> str | None:
     kind = event.properties.get("type")
     if event.name != BOUNCE_EVENT or str(kind).strip().lower() != "hard":
         return None
-    address = _readable(event, "contact_point")
-    address = address or _first(event, "email") or _first(event, "phone")
+    address = readable(event, "contact_point")
+    address = address or first(event, "email") or first(event, "phone")
     if address is None:
         raise _invalid(event, "contact_point", "is missing", "say which address bounced")
     return address
@@ -204,7 +220,7 @@ def observed_channel(event: Event, terms: Terms) -> str:
 
 def observed_purpose(event: Event, terms: Terms) -> str:
     """The purpose of a contact made elsewhere; an unclear one counts as marketing."""
-    purpose = (_readable(event, "purpose") or "").lower()
+    purpose = (readable(event, "purpose") or "").lower()
     return purpose if purpose in terms.purposes else terms.promotion
 
 
@@ -221,9 +237,13 @@ def _brand(event: Event, terms: Terms) -> str:
     return brand
 
 
-def _brand_of_no(event: Event, terms: Terms) -> str | None:
-    """The brand that a no is to; None, which is all of them, where it says two or none we know."""
-    named = {_readable(event, "brand"), event.brand} - {None} or {terms.brand}
+def brand_of_no(event: Event, terms: Terms, reached: str | None = None) -> str | None:
+    """The brand that a no is to; None, which is all of them, where it says two or none we know.
+
+    Args:
+        reached: the brand whose own address or number the no was sent to, if any.
+    """
+    named = {readable(event, "brand"), event.brand, reached} - {None} or {terms.brand}
     (brand, *others) = sorted(str(name) for name in named)
     return brand if not others and brand in terms.controllers else None
 
@@ -235,7 +255,8 @@ def _list(event: Event, key: str) -> list[Any] | None:
     return value
 
 
-def _first(event: Event, ns: str) -> str | None:
+def first(event: Event, ns: str) -> str | None:
+    """The event's first identifier of a namespace."""
     return next((i.value for i in event.identifiers if i.ns == ns), None)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from domain.canonical import canonical
-from domain.consent import Consent
+from domain.consent import PERMISSIONS, RESTRICTING, Consent, repeats
 from domain.context import Suppression
 from domain.event import Event, Identifier
 from profiles import consents, queries
@@ -32,8 +32,8 @@ class Notes:
 
     def take(self, draft: Draft, snapshot: Snapshot) -> None:
         """Prepare what the event says about consent, blocks and addresses."""
-        if draft.statement is not None:
-            self._note_consent(draft, draft.statement, snapshot)
+        if draft.statements:
+            self._note_consents(draft, snapshot)
         if draft.block is not None:
             self._note_block(draft, draft.block)
         if draft.bounced is not None:
@@ -46,39 +46,64 @@ class Notes:
                 for point in draft.points
             )
 
-    def _note_consent(self, draft: Draft, said: consents.Statement, snapshot: Snapshot) -> None:
+    def _note_consents(self, draft: Draft, snapshot: Snapshot) -> None:
+        """Write down every statement that says something new, and wake what it may end."""
+        points = [self._consent_points(draft, said) for said in draft.statements]
+        kept = self._kept(draft, points, snapshot)
+        for said, refs in zip(draft.statements, points, strict=True):
+            lines = [self._line(draft, said, ref) for ref in refs]
+            new = [line for line in lines if not repeats(line, [*kept, *draft.consent_lines])]
+            draft.opted_out = draft.opted_out or (said.by_word and bool(new))
+            for line in new if said.lasting else lines:
+                self._note_line(draft, replace(line, ref=self._line_id(draft)), said, snapshot)
+            if said.kind in RESTRICTING and (new or not said.lasting):
+                self._bring_forward(draft, said, snapshot)
+
+    def _kept(
+        self, draft: Draft, points: Iterable[Sequence[str | None]], snapshot: Snapshot
+    ) -> list[Consent]:
+        """What the ledger holds already, where a statement may only repeat it."""
+        if not any(said.lasting or said.by_word for said in draft.statements):
+            return []
+        refs = sorted({ref for some in points for ref in some if ref is not None})
+        rows = snapshot.rows(queries.CONSENTS, people=sorted(draft.members), refs=refs)
+        return [queries.consent_line(row) for row in rows]
+
+    def _line(self, draft: Draft, said: consents.Statement, ref: str | None) -> Consent:
+        event = draft.perceived.arrival.event
+        whole = said.kind == "objection" or (said.purpose in PERMISSIONS and said.kind == "denial")
+        return Consent(
+            kind=said.kind,
+            profile_id=draft.own,
+            controller=self._terms.controllers[said.brand or self._terms.brand],
+            brand=None if whole else said.brand,
+            channel=said.channel if said.kind != "objection" else None,
+            purpose=said.purpose,
+            topic=said.topic,
+            contact_point=ref,
+            occurred_at=said.said_at or event.time,
+            received_at=event.received_at,
+            expires_at=said.expires_at,
+            source=event.source,
+        )
+
+    def _line_id(self, draft: Draft) -> str:
+        """The id of the event's next line."""
         perceived, event = draft.perceived, draft.perceived.arrival.event
-        self._evidence_key(draft, snapshot)
-        for index, ref in enumerate(self._consent_points(draft, said)):
-            consent_id = time_ordered(
-                "c",
-                event.received_at,
-                self._vault.fingerprint_bytes(
-                    "consent",
-                    perceived.event_key + content_print(self._vault, event) + bytes([index]),
-                ),
-            )
-            line = Consent(
-                kind=said.kind,
-                profile_id=draft.own,
-                controller=self._terms.controllers[said.brand or self._terms.brand],
-                brand=said.brand if said.kind != "objection" else None,
-                channel=said.channel if said.kind != "objection" else None,
-                purpose=said.purpose,
-                topic=said.topic,
-                contact_point=ref,
-                occurred_at=event.time,
-                received_at=event.received_at,
-                expires_at=said.expires_at,
-                source=event.source,
-                ref=consent_id,
-            )
-            draft.consent_lines.append(line)
-            self._keep_consent(draft, line, said.evidence)
-            if ref is not None:
-                draft.keys.add(keys.point(ref))
-        if said.kind in ("denial", "objection"):
-            self._bring_forward(draft, said, snapshot)
+        number = len(draft.consent_lines).to_bytes(2, "big")
+        told_apart = perceived.event_key + content_print(self._vault, event) + number
+        digest = self._vault.fingerprint_bytes("consent", told_apart)
+        return time_ordered("c", event.received_at, digest)
+
+    def _note_line(
+        self, draft: Draft, line: Consent, said: consents.Statement, snapshot: Snapshot
+    ) -> None:
+        if not draft.consent_lines:
+            self._evidence_key(draft, snapshot)
+        draft.consent_lines.append(line)
+        self._keep_consent(draft, line, said.evidence)
+        if line.contact_point is not None:
+            draft.keys.add(keys.point(line.contact_point))
 
     def _bring_forward(self, draft: Draft, said: consents.Statement, snapshot: Snapshot) -> None:
         """What is held in this scope is asked again at once, and finds the new answer.
@@ -101,21 +126,22 @@ class Notes:
 
     def _consent_points(self, draft: Draft, said: consents.Statement) -> Sequence[str | None]:
         """The contact points a statement names: the one written, else those of its channel."""
-        if said.kind == "objection":
+        if said.kind == "objection" or said.purpose in PERMISSIONS:
             return (None,)
-        if said.address is not None and (said.kind != "denial" or self._is_address(said.address)):
+        no = said.kind in RESTRICTING
+        if said.address is not None and (not no or self._is_address(said.address)):
             return (self._address_ref(said.address),)
         kind = self._terms.addresses.get(said.channel or "", "none")
         refs = [point.ref for point in draft.points if point.kind == kind]
-        if said.kind == "denial" and said.channel is None:
+        if no and said.channel is None:
             refs = [point.ref for point in draft.points]
         if not refs:
             return (None,)
-        if said.kind in ("grant", "pending"):
+        if not no:
             refs = self._own_first(draft, kind, refs)
         # A yes is for the address it came with, else the newest; a no is for every one that is
         # known, and so is a no at an address that nobody can read.
-        return refs if said.kind == "denial" else refs[-1:]
+        return refs if no else refs[-1:]
 
     def _own_first(self, draft: Draft, kind: str, refs: list[str]) -> list[str]:
         """The address that the event itself bears, else one that nobody else uses."""

@@ -33,6 +33,7 @@ from profiles.prints import (
 )
 from profiles.regrouping import Regrouping
 from profiles.state import Fragment, folded
+from profiles.stated import restricts, statements
 from profiles.terms import Terms
 from profiles.zones import zone
 from store import keys
@@ -62,6 +63,11 @@ class People:
         self._notes = Notes(database.vault, terms)
         self._enrolment = Enrolment(database.vault, terms)
         self._identifying = Identifying(database.vault, terms.identity)
+
+    @property
+    def terms(self) -> Terms:
+        """The workspace's terms."""
+        return self._terms
 
     def read(self, arrivals: Sequence[Arrival]) -> list[Perceived]:
         """What each arrival needs to be decided, all of one instant of the store."""
@@ -127,10 +133,10 @@ class People:
         event = perceived.arrival.event
         draft = Draft(perceived, found)
         if perceived.arrival.asked.kind == "event":
-            draft.statement = consents.consent_statement(event, self._terms)
+            draft.statements = statements(event, self._terms)
             draft.block = consents.block(event, self._terms)
             draft.bounced = consents.hard_bounce(event)
-            if not consents.restricts(event):
+            if not restricts(event, self._terms):
                 self._check_brand(event)
             if event.name == OBSERVED_EVENT:
                 consents.observed_channel(event, self._terms)
@@ -375,4 +381,5 @@ def _signals(
         "signal.events_before": person.events - (arrival.asked.kind == "event"),
         "signal.contacts_7d": sum(1 for contact in contacts if contact.at > recent),
         "signal.shared_address": any(point.shared for point in draft.points),
+        "signal.opted_out": draft.opted_out,
     }

@@ -61,7 +61,8 @@ def fragment_id(vault: Vault, anchor: str, slot: int, generation: int) -> str:
 
 
 def _content(event: Event) -> list[Any]:
-    return [sorted(event.identifiers), event.properties, event.traits, event.brand]
+    said = [sorted(event.identifiers), event.properties, event.traits, event.brand]
+    return [*said, event.preferences] if event.preferences else said
 
 
 def domain_ref(vault: Vault, address: str) -> str:

@@ -140,7 +140,10 @@ CONSENTS = Statement(
     .where(
         or_(
             t.consents.c.profile_id.in_(_among("people")),
-            and_(t.consents.c.contact_point.in_(_among("refs")), t.consents.c.kind == "denial"),
+            and_(
+                t.consents.c.contact_point.in_(_among("refs")),
+                t.consents.c.kind.in_(("denial", "suspicion")),
+            ),
         )
     )
     .order_by(t.consents.c.received_at, t.consents.c.consent_id)

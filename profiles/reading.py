@@ -105,6 +105,7 @@ class Reading:
             brand=said.brand,
             ordinal=ordinal,
             place=place,
+            preferences=said.preferences,
         )
 
     def _name(self, said: Saying) -> str:

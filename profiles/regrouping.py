@@ -146,7 +146,7 @@ def _concerns(line: Consent, mine: Side, other: Side) -> bool:
     """Whether a line that one side said goes on for the other."""
     if line.received_at < _one_since(mine, other):
         return False
-    if line.kind in ("grant", "pending"):
+    if line.kind in ("grant", "pending", "imported"):
         return line.contact_point in other.refs and line.contact_point not in mine.refs
     return line.contact_point is None  # one at a contact point holds for whoever uses it
 

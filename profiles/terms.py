@@ -10,6 +10,15 @@ from domain.context import FieldLabel
 from domain.event import Event
 from domain.journey import Journey
 from profiles.identity import IdentityRules
+from profiles.words import Words, read_words
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """What a consent category of another system is about."""
+
+    purpose: str
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +30,9 @@ class Terms:
     of any cap. `stock` is each offer's number to grant. `region` is the country whose phone
     numbers may be written without their prefix. `purposes` are those that can be consented to,
     `promotion` the one that counts where a purpose is unclear. `exits` are the journeys that a
-    condition ends. `identity` is how telling each type of identifier is.
+    condition ends. `consented` are the purposes that need a yes, `marketing` those that are
+    marketing. `categories` are Segment's, `senders` the brand of each own address or number (case
+    folded), `words` those that end messages. `identity` is how telling each type of identifier is.
     """
 
     brand: str
@@ -36,6 +47,11 @@ class Terms:
     stock: Mapping[str, int] = field(default_factory=dict)
     exits: frozenset[str] = frozenset()
     identity: IdentityRules = field(default_factory=IdentityRules)
+    consented: frozenset[str] = frozenset()
+    marketing: frozenset[str] = frozenset()
+    categories: Mapping[str, Category] = field(default_factory=dict)
+    senders: Mapping[str, str] = field(default_factory=dict)
+    words: Words = field(default_factory=read_words)
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""

@@ -25,7 +25,8 @@ from profiles.identity import IdentityRules
 from profiles.people import People
 from profiles.readers.claims import normalise
 from profiles.reading import Reading
-from profiles.terms import Terms
+from profiles.terms import Category, Terms
+from profiles.words import read_words
 from service.settings import Place, find_workspace, load, store_url
 from service.telemetry import Telemetry, open_telemetry
 from store import tables as t
@@ -182,6 +183,20 @@ def make_terms(workspace: Workspace) -> Terms:
         promotion=workspace.policies.promotion,
         exits=frozenset(workspace.exits),
         identity=make_identity(workspace),
+        consented=frozenset(
+            p.name for p in workspace.policies.purposes.values() if p.model != "exempt"
+        ),
+        marketing=frozenset(p.name for p in workspace.policies.purposes.values() if p.marketing),
+        categories={
+            name: Category(entry.purpose, entry.channel)
+            for name, entry in workspace.input.consent_categories.items()
+        },
+        senders={
+            sender.casefold(): name
+            for name, brand in workspace.brands.items()
+            for sender in brand.senders.values()
+        },
+        words=read_words(tuple(workspace.input.stop_words)),
     )
 
 

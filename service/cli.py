@@ -319,25 +319,6 @@ def profile_unmerge(
     return _print(rule(workspace, store, who, other, at, together=False, **said, as_json=as_json))
 
 
-@profile.command("proposals")
-def profile_proposals(
-    who: Annotated[
-        str | None,
-        typer.Argument(metavar="[WHO]", help="Only pairs with this person. [default: everybody]"),
-    ] = None,
-    min_probability: Annotated[
-        float, typer.Option("--min-probability", min=0.0, max=1.0, help="Tell no less likely pair.")
-    ] = 0.5,
-    workspace: Workspace = None,
-    store: Store = None,
-    as_json: Json = False,
-) -> int:
-    """Show who may be one person with whom, and what speaks for it; nothing is merged."""
-    from service.proposals import proposed
-
-    return _print(proposed(workspace, store, who, min_probability, as_json=as_json))
-
-
 Received = Annotated[
     str | None, typer.Option("--received", help="When it came in: the clock. [default: now]")
 ]
@@ -467,6 +448,25 @@ def profile_requests(
     from service.rights import listed
 
     return _print(listed(workspace, store, only_open=only_open, as_json=as_json))
+
+
+@profile.command("proposals")
+def profile_proposals(
+    who: Annotated[
+        str | None,
+        typer.Argument(metavar="[WHO]", help="Only pairs with this person. [default: everybody]"),
+    ] = None,
+    min_probability: Annotated[
+        float, typer.Option("--min-probability", min=0.0, max=1.0, help="Tell no less likely pair.")
+    ] = 0.5,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+) -> int:
+    """Show who may be one person with whom, and what speaks for it; nothing is merged."""
+    from service.proposals import proposed
+
+    return _print(proposed(workspace, store, who, min_probability, as_json=as_json))
 
 
 @consent.command("show")

@@ -20,7 +20,7 @@ from agents.supervisor import Decide
 from domain.canonical import canonical
 from domain.event import Event, Identifier
 from profiles.arrivals import Arrival
-from profiles.consents import restricts
+from profiles.stated import restricts
 from service.assemble import Assembly
 from service.inputs import DeadRow
 from store import tables as t
@@ -131,7 +131,7 @@ class Run:
         self._keep_letter(
             event.place, refused.reason, refused.cause, refused.remedy or "", raw, event.ordinal
         )
-        if refused.reason == "id_reuse" and restricts(event):
+        if refused.reason == "id_reuse" and restricts(event, self._deps.people.terms):
             for applied in await self._decide(
                 [replace(line.arrival, event=replace(event, id=None))]
             ):
@@ -184,6 +184,11 @@ def _envelope(event: Event) -> bytes:
             "properties": event.properties,
             "traits": event.traits,
             "brand": event.brand,
+            "context": {
+                "consent": {"categoryPreferences": event.preferences.get("categories")},
+                "gpc": event.preferences.get("gpc"),
+            },
+            "consents": event.preferences.get("consents"),
         },
     }
     return canonical({key: value for key, value in said.items() if value is not None})

@@ -165,6 +165,7 @@ def context(**changes: Any) -> Context:
             "signal.events_before": 0,
             "signal.contacts_7d": 0,
             "signal.shared_address": False,
+            "signal.opted_out": False,
         },
         "contact_points": (point(), point(PHONE, "phone")),
         "consents": (grant(), grant(contact_point=PHONE)),

@@ -2,7 +2,8 @@
 
 After Braze's public documentation: "Custom HTTP connector", "Message engagement events" and
 "Customer behavior and user events". A no, a complaint, a hard bounce and a send are told in the
-words that are acted on; a yes is not, for Braze names no purpose that was agreed to. Every other
+words that are acted on, and so is a message from a customer, which may be a no; a yes is not, for
+Braze names no purpose that was agreed to. Every other
 event keeps its own name and properties.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from profiles.consents import BOUNCE_EVENT, COMPLAINT_EVENT, CONSENT_EVENT
+from profiles.consents import BOUNCE_EVENT, COMPLAINT_EVENT, CONSENT_EVENT, MESSAGE_EVENT
 from profiles.readers.claims import Claim, stated
 from profiles.readers.decoding import carried
 from profiles.readers.fields import mapping, missing, text, unix_instant
@@ -127,6 +128,8 @@ def _restriction(row: _Row) -> tuple[str, dict[str, Any]] | None:
             return _denial(row, "email")
         case ["users", "messages", channel, "InboundReceive"] if row.says("action", "unsubscribed"):
             return _denial(row, _channel(channel))
+        case ["users", "messages", written, "InboundReceive"] if row.said.get("message_body"):
+            return MESSAGE_EVENT, _message(row, _channel(written))
         case ["users", "behaviors", "subscription", "GlobalStateChange"] | [
             "users",
             "behaviors",
@@ -135,6 +138,13 @@ def _restriction(row: _Row) -> tuple[str, dict[str, Any]] | None:
         ] if row.says("subscription_status", "unsubscribed"):
             return _denial(row, row.said.get("channel"))
     return None
+
+
+def _message(row: _Row, channel: str) -> dict[str, Any]:
+    """A message from a customer: its text, and the number it came from and went to."""
+    told = {"text": row.said["message_body"], **_to(row, channel)}
+    reached = row.said.get("inbound_phone_number")
+    return told if reached is None else {**told, "to": reached}
 
 
 def _denial(row: _Row, channel: Any) -> tuple[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from profiles.readers.choices import choices
 from profiles.readers.claims import Claim, claims_of, stated
 from profiles.readers.fields import instant, invalid, mapping, missing, text
 from profiles.readers.saying import Saying
@@ -35,6 +36,7 @@ def understand(row: Mapping[str, Any]) -> Saying:
         properties=mapping(row, "properties"),
         traits=traits,
         brand=text(row, "brand", longest=BRAND_MAX),
+        preferences=choices(row),
     )
 
 

@@ -12,13 +12,16 @@ from urllib.parse import unquote
 from domain.event import EVENT_KINDS
 from profiles.readers import segment
 from profiles.readers.canonical import BRAND_MAX
+from profiles.readers.choices import choices, gpc_header
 from profiles.readers.claims import Claim, stated
 from profiles.readers.decoding import carried
 from profiles.readers.fields import instant, invalid, mapping, missing, text
 from profiles.readers.saying import Saying
 
 VERSION = "1.0"
-_OF_THE_PERSON = frozenset(("userId", "anonymousId", "identifiers", "traits"))
+_OF_THE_PERSON = frozenset(
+    ("userId", "anonymousId", "identifiers", "traits", "context", "consents")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ def understand(row: Mapping[str, Any]) -> Saying:
         occurred_at=instant(envelope.attributes, f"{prefix}time", at) or said.occurred_at,
         claims=said.claims or stated(Claim("user_id", subject, f"{at}.{prefix}subject")),
         brand=text(envelope.attributes, f"{prefix}brand", at, BRAND_MAX) or said.brand,
+        preferences=said.preferences | gpc_header(row),
     )
 
 
@@ -85,6 +89,7 @@ def _data(envelope: _Envelope) -> Saying:
         claims=segment.claims({**data, "type": "track"}, traits, f"{at}.traits", at),
         properties=_properties(data),
         traits=traits,
+        preferences=choices(data, at),
     )
 
 

@@ -30,6 +30,7 @@ class Saying:
     properties: Mapping[str, Any] = field(default_factory=dict)
     traits: Mapping[str, Any] = field(default_factory=dict)
     brand: str | None = None
+    preferences: dict[str, Any] = field(default_factory=dict)
 
 
 class Reader(Protocol):

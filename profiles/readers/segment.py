@@ -1,6 +1,6 @@
 """Reads Segment calls: identify, track, page, screen, alias and group.
 
-`context.consent` is passed over: its categories mean nothing until a workspace maps them.
+The categories of `context.consent` mean nothing until a workspace maps them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from domain.event import EVENT_KINDS, EventKind
 from profiles.readers.canonical import BRAND_MAX
+from profiles.readers.choices import choices
 from profiles.readers.claims import Claim, claims_of, stated
 from profiles.readers.fields import instant, invalid, mapping, missing, text
 from profiles.readers.saying import Saying
@@ -42,6 +43,7 @@ def understand(row: Mapping[str, Any], at: str = "$") -> Saying:
         properties=_properties(row, kind, at),
         traits=traits,
         brand=text(row, "brand", at, BRAND_MAX),
+        preferences=choices(row, at),
     )
 
 

@@ -1,6 +1,6 @@
 """Reads Adobe XDM: experience events, and profile records as identify calls.
 
-`consents` are passed over: they say what a profile holds, not what the customer did.
+`consents` are read beside them, as preferences.
 
 Whoever is named without being logged in (`authenticatedState` `ambiguous` or `loggedOut`) may be
 somebody else at the same device: such a name joins nobody. It stands only where it is alone.
@@ -8,9 +8,10 @@ somebody else at the same device: such a name joins nobody. It stands only where
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from profiles.readers.choices import choices
 from profiles.readers.claims import Claim, is_namespace, stated
 from profiles.readers.fields import instant, invalid, mapping, missing, text
 from profiles.readers.saying import Saying
@@ -27,6 +28,8 @@ _DEVICES = frozenset(
 )
 _UNSURE = frozenset(("ambiguous", "loggedOut"))
 _STATES = _UNSURE | {"authenticated"}
+# Choices of `consents` that permit nothing: no, no by default, unknown, pending.
+_NOT_YES = frozenset(("n", "dn", "u", "p"))
 _TELLING = ("user_id", "email", "phone")
 _ENVELOPE = frozenset(("_id", "timestamp", "eventType", "identityMap", "personID", "consents"))
 
@@ -51,10 +54,18 @@ def understand(row: Mapping[str, Any]) -> Saying:
             occurred_at=occurred_at,
             claims=claims,
             properties=rest,
+            preferences=choices(row),
         )
     if occurred_at is not None and "identityMap" not in row and "personID" not in row:
         raise missing("$.eventType", "name the event, such as `commerce.purchases`")
-    return Saying(kind="identify", id=row_id, occurred_at=occurred_at, claims=claims, traits=rest)
+    return Saying(
+        kind="identify",
+        id=row_id,
+        occurred_at=occurred_at,
+        claims=claims,
+        traits=rest,
+        preferences=choices(row),
+    )
 
 
 class _Identity(NamedTuple):
@@ -80,23 +91,40 @@ def _claims(row: Mapping[str, Any]) -> list[Claim]:
         fields = mapping(row, group)
         claims.append(Claim(ns, fields.get(key), f"$.{group}.{key}"))
     found += [_Identity(claim) for claim in stated(*claims)]
-    return [identity.claim for identity in _joining(found, row.get("value"))]
+    return [identity.claim for identity in _joining(found, restricts=_restricts(row))]
 
 
-def _joining(found: list[_Identity], value: Any) -> list[_Identity]:
+def _joining(found: list[_Identity], *, restricts: bool) -> list[_Identity]:
     """Those identities that may be joined with each other.
 
     Args:
-        value: what a `consent_changed` says. A no is somebody's even where they are not logged in:
-            it is then taken for that person's, and not for the device's.
+        restricts: whether the row says no and nothing else. A no is somebody's even where they are
+            not logged in: it is then taken for that person's, and not for the device's.
     """
     unsure = [one for one in found if one.unsure]
     sure = [one for one in found if not one.unsure]
     known = [one for one in sure if one.claim.ns not in _DEVICES]
-    restricts = value in ("denied", "objection") if isinstance(value, str) else False
     if not unsure or known or (sure and not restricts):
         return sure
     return [min(unsure, key=_telling)]
+
+
+def _restricts(row: Mapping[str, Any]) -> bool:
+    """Whether a row is a no: a `consent_changed` by its `value`, or `consents` without any yes."""
+    value = row.get("value")
+    if isinstance(value, str) and value in ("denied", "objection"):
+        return True
+    said = set(_values(mapping(row, "consents")))
+    return "n" in said and said <= _NOT_YES
+
+
+def _values(consents: Any) -> Iterator[str]:
+    """Every `val` in `consents`, at whatever depth."""
+    for key, value in consents.items() if isinstance(consents, Mapping) else ():
+        if key == "val":
+            yield value if isinstance(value, str) else ""
+        else:
+            yield from _values(value)
 
 
 def _telling(identity: _Identity) -> tuple[bool, int]:

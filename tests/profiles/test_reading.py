@@ -154,6 +154,7 @@ def test_a_segment_track_is_read_whole() -> None:
         occurred_at=AT,
         identifiers=(USER, EMAIL, PHONE, ANONYMOUS, DEVICE),
         properties={"value": 1},
+        preferences={"categories": {"ads": False}},
         traits={"email": "ANA@example.com", "plan": "silver", "phone": "+49 30 901820"},
     )
 
@@ -289,6 +290,7 @@ def test_an_xdm_event_is_read_whole() -> None:
         occurred_at=AT,
         identifiers=(ANONYMOUS, USER, EMAIL, PHONE, Identifier("lumaloyalty", "l-1")),
         properties={"commerce": {"order": {"priceTotal": 5}}},
+        preferences={"consents": {"marketing": {"any": {"val": "y"}}}},
     )
 
 

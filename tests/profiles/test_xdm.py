@@ -75,6 +75,11 @@ def test_a_no_is_taken_from_whoever_is_named(value: str) -> None:
     weak = {"CRMID": [entry("c-1", "loggedOut")]}
     assert named({**DEVICE, **weak}, value=value) == ["user_id:c-1"]
     assert named({**DEVICE, **weak}, value="granted") == ["anonymous_id:v-1"]
+    no, yes = {"any": {"val": "n"}}, {"any": {"val": "y"}}
+    for more in ({}, {"collect": {"val": "u"}}):
+        assert named({**DEVICE, **weak}, consents={"marketing": no, **more}) == ["user_id:c-1"]
+    for consents in ({"marketing": yes}, {"marketing": no, "personalize": yes}, {}):
+        assert named({**DEVICE, **weak}, consents=consents) == ["anonymous_id:v-1"]
     strong = {"Email": [entry("a@x.example", "authenticated")]}
     assert named({**DEVICE, **weak, **strong}, value=value) == [
         "anonymous_id:v-1", "email:a@x.example",
