@@ -25,10 +25,14 @@ def blocks(person: Described) -> frozenset[str]:
         keys.add(f"name/{first}/{last}")
     if last and postcode:
         keys.add(f"home/{last}/{postcode}")
+    if first and postcode:
+        keys.add(f"near/{first}/{postcode}")
     if postcode and (street := folded_street(person.street)):
         keys.add(f"house/{street}/{postcode}")
     if born:
         keys |= {f"born/{born}/{also}" for also in (first, last, postcode) if also}
+        if last:  # a date with a slip has its year, or its day and month
+            keys |= {f"born/{born.year}/{last}", f"born/{born:%m-%d}/{last}"}
     keys |= {f"phone/{phone[-LAST_DIGITS:]}" for phone in person.phones}
     for email in person.emails:
         local, _, domain = email.partition("@")

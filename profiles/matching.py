@@ -19,6 +19,7 @@ from profiles.comparing import COMPARED, Described, FieldName
 PEOPLE_MIN = 1000
 DUPLICATES_SHARE = 0.05
 AGREEING_MIN = 2
+TELLING_BITS = 1.0
 
 CERTAIN_MIN, LIKELY_MIN, POSSIBLE_MIN = 0.99, 0.9, 0.5
 LIKELY_MAX, POSSIBLE_MAX, UNLIKELY_MAX = 0.95, 0.6, 0.4
@@ -113,7 +114,7 @@ def match(one: Described, other: Described, people: int) -> Match:
     prior = prior_bits(people)
     bits = prior + _total(evidence)
     ceiling, why = _ceiling({e.field: e.level for e in evidence}, one, other)
-    if sum(e.weight > 0 for e in evidence) < AGREEING_MIN:
+    if sum(e.weight > TELLING_BITS for e in evidence) < AGREEING_MIN:
         ceiling, why = min((ceiling, why), (UNLIKELY_MAX, "one field alone agrees"))
     probability = _probability(bits)
     if probability <= ceiling:

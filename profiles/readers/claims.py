@@ -7,6 +7,7 @@ out while another identifier remains; any other malformed claim spoils the event
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,6 +22,11 @@ CACHED_MAX = 8192
 
 _NAMESPACE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _PHONE = re.compile(r"\+?[0-9 ().\-/\u00a0]{3,40}")
+# What East Asian keyboards write in full width, and the same in the usual one.
+_HALF_WIDTH = {ord(c) + 0xFEE0: c for c in "0123456789+-()"} | {0x3000: " "}
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}")
+_LOOKING_ALIKE = frozenset(("LATIN", "CYRILLIC", "GREEK"))
 _NOT_IN_EMAIL = frozenset(' <>(),;:"[]\\')
 _ADDRESSES = ("email", "phone")
 _SHAPES: Mapping[str, str] = {
@@ -116,32 +122,77 @@ def _normalised(ns: str, value: str, region: str | None) -> Identifier | None:
 
 
 def _email(text: str) -> str | None:
+    """The address in lower case, its domain as DNS knows it (A-labels), or None.
+
+    A tag (`ana+shop@`) is part of the address: not every provider takes it for the same mailbox.
+    """
     address = text.lower()
     local, _, domain = address.partition("@")
-    labels = domain.split(".")
-    is_address = (
-        len(address) <= EMAIL_MAX
-        and address.isprintable()
-        and local != ""
-        and len(labels) > 1
-        and all(labels)
-        and "@" not in domain
-        and _NOT_IN_EMAIL.isdisjoint(address)
-    )
-    return address if is_address else None
+    is_address = local != "" and address.isprintable() and _NOT_IN_EMAIL.isdisjoint(address)
+    if not is_address or "@" in domain:
+        return None
+    if not address.isascii():
+        plain, ascii_domain = _plain_local(local), _ascii_domain(domain)
+        if plain is None or ascii_domain is None:
+            return None
+        local, domain = plain, ascii_domain
+    address = f"{local}@{domain}"
+    return address if len(address) <= EMAIL_MAX and _DOMAIN.fullmatch(domain) else None
+
+
+def _ascii_domain(domain: str) -> str | None:
+    """An internationalised domain after IDNA 2008 and UTS 46; None where it is none."""
+    import idna  # few addresses need it
+
+    try:
+        return idna.encode(domain, uts46=True, std3_rules=True).decode().lower()
+    except idna.IDNAError:
+        return None
+
+
+def _plain_local(local: str) -> str | None:
+    """A local part in one spelling; None where it may be taken for another.
+
+    That is so for letters of another width or form, and for Latin letters beside Cyrillic or Greek
+    ones that look like them (Unicode Technical Standard 39).
+    """
+    composed = unicodedata.normalize("NFC", local)
+    if unicodedata.normalize("NFKC", composed) != composed:
+        return None
+    scripts = {unicodedata.name(c, "").partition(" ")[0] for c in composed if c.isalpha()}
+    return None if len(scripts & _LOOKING_ALIKE) > 1 else composed
 
 
 def _phone(text: str, region: str | None) -> str | None:
-    """E.164, or None. Numbers that cannot be in use are refused: nobody can be reached there."""
+    """E.164, or None. Numbers that cannot be in use are refused: nobody can be reached there.
+
+    Letters, extensions and short codes are none that E.164 can say.
+    """
     import phonenumbers  # it takes long to import, and many rows have no number
 
+    text = text.translate(_HALF_WIDTH)
     if not _PHONE.fullmatch(text):
         return None
+    number = _parsed(text, region)
+    if number is None:
+        return None
+    if not text.startswith("+") and region is not None:
+        # `49 171 ...` in Germany: a number of its own, or one whose `+` was left out?
+        code = str(phonenumbers.country_code_for_region(region))
+        digits = re.sub(r"\D", "", text)
+        if digits.startswith(code) and _parsed(f"+{digits}", None) not in (None, number):
+            return None
+    return number
+
+
+def _parsed(text: str, region: str | None) -> str | None:
+    import phonenumbers
+
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_valid_number(number):
+    if number.extension or not phonenumbers.is_valid_number(number):
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
