@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from time import monotonic
+from typing import Any
 
 from sqlalchemy import bindparam, update
 
@@ -47,15 +49,18 @@ _CONTACT_STATES: Mapping[str, str] = {
     "unknown": "unknown",
 }
 Commit = Callable[[Sequence[Work]], list[bool]]
+States = Callable[[str], Sequence[Mapping[str, Any]]]
+"""How a decision's steps stand in the outbox."""
 
 
 class Dispatcher:
     """Runs the steps of permitted decisions through the toolbox."""
 
-    def __init__(self, toolbox: Toolbox, commit: Commit, vault: Vault) -> None:
+    def __init__(self, toolbox: Toolbox, commit: Commit, vault: Vault, states: States) -> None:
         self._toolbox = toolbox
         self._commit = commit
         self._vault = vault
+        self._states = states
 
     async def carry_out(
         self, made: Recorded, pending: list[Work], trail: Trail, since: float
@@ -113,7 +118,7 @@ class Dispatcher:
         rest: Sequence[Intent],
     ) -> None:
         settle(work, intent, outcome)
-        cancel(work, rest, "permit_expired", "an earlier step was not done")
+        self._cancel(work, rest, "permit_expired", "an earlier step was not done")
         undo(work, made, outcome)
         must([work], self._commit([work]))
 
@@ -123,7 +128,7 @@ class Dispatcher:
         outcome = Outcome("cancelled", why, "permit_expired")
         tell(done, outcome)
         settle(work, done, outcome)
-        cancel(work, rest, "permit_expired", outcome.detail)
+        self._cancel(work, rest, "permit_expired", outcome.detail)
         undo(work, made, outcome)
         assert made.proposal is not None
         action = made.proposal.candidate.action
@@ -140,6 +145,18 @@ class Dispatcher:
             channel=action.channel,
         )
         must([work], self._commit([work]))
+
+    def _cancel(self, work: Work, rest: Sequence[Intent], code: Code, why: str) -> None:
+        """Cancel steps that were not begun; some were already, by a customer's no."""
+        if not rest:
+            return
+        states = {row["step"]: row["state"] for row in self._states(rest[0].decision_id)}
+        for intent in rest:
+            ended = states[intent.step] == "cancelled"
+            outcome = Outcome("cancelled", "the customer said no" if ended else why, code)
+            if ended:
+                outcome = replace(outcome, code="consent")
+            settle(work, intent, outcome, was=states[intent.step])
 
 
 def must(works: Sequence[Work], written: Sequence[bool]) -> None:
@@ -194,12 +211,6 @@ def settle_contact(work: Work, decision_id: str, outcome: Outcome) -> None:
     work.change(
         SETTLE_CONTACT, contact=contact_id(decision_id), to_state=_CONTACT_STATES[outcome.state]
     )
-
-
-def cancel(work: Work, rest: Sequence[Intent], code: Code, why: str) -> None:
-    """Cancel steps that were not begun."""
-    for intent in rest:
-        settle(work, intent, Outcome("cancelled", why, code), was="intended")
 
 
 def undo(work: Work, made: Recorded, outcome: Outcome) -> None:

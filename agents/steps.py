@@ -104,7 +104,9 @@ class Deps:
 
     def __post_init__(self) -> None:
         self.history = History(self.database)
-        self.dispatcher = Dispatcher(self.toolbox, self.commit, self.database.vault)
+        self.dispatcher = Dispatcher(
+            self.toolbox, self.commit, self.database.vault, self.history.steps
+        )
 
     def commit(self, works: Sequence[Work]) -> list[bool]:
         """Commit works, and before them the outcomes that were waiting for a ride."""

@@ -12,6 +12,7 @@ from domain.context import Suppression
 from domain.event import Event, Identifier
 from profiles import consents, queries
 from profiles.arrivals import Draft
+from profiles.cancelling import Scope, ask_again, cancel, everybody
 from profiles.prints import content_print, domain_ref, identifier_ref
 from profiles.readers.claims import normalise
 from profiles.terms import Terms
@@ -35,7 +36,7 @@ class Notes:
         if draft.statements:
             self._note_consents(draft, snapshot)
         if draft.block is not None:
-            self._note_block(draft, draft.block)
+            self._note_block(draft, draft.block, snapshot)
         if draft.bounced is not None:
             ref = self._address_ref(draft.bounced)
             until = draft.perceived.arrival.event.received_at + consents.UNREACHABLE_FOR
@@ -57,7 +58,7 @@ class Notes:
             for line in new if said.lasting else lines:
                 self._note_line(draft, replace(line, ref=self._line_id(draft)), said, snapshot)
             if said.kind in RESTRICTING and (new or not said.lasting):
-                self._bring_forward(draft, said, snapshot)
+                self._end(draft, said, lines, snapshot)
 
     def _kept(
         self, draft: Draft, points: Iterable[Sequence[str | None]], snapshot: Snapshot
@@ -105,24 +106,30 @@ class Notes:
         if line.contact_point is not None:
             draft.keys.add(keys.point(line.contact_point))
 
-    def _bring_forward(self, draft: Draft, said: consents.Statement, snapshot: Snapshot) -> None:
-        """What is held in this scope is asked again at once, and finds the new answer.
+    def _end(
+        self, draft: Draft, said: consents.Statement, lines: Sequence[Consent], snapshot: Snapshot
+    ) -> None:
+        """End what is on its way within the scope of a no.
 
         A denial at a contact point concerns everybody who uses it.
         """
-        refs = [line.contact_point for line in draft.consent_lines if line.contact_point]
-        holders = snapshot.rows(queries.HOLDERS, refs=refs) if refs else []
-        people = sorted({*draft.members, *(profile_id for _, profile_id, _ in holders)})
+        refs = {line.contact_point for line in lines if line.contact_point is not None}
+        work, now = draft.perceived.work, draft.perceived.arrival.now
+        people = everybody(snapshot, draft.members, refs)
+        if said.purpose in PERMISSIONS:  # it says how to choose, not that nothing may be sent
+            ask_again(work, people, Scope(), now)
+            return
         wide = said.kind == "objection"
-        draft.perceived.work.change(
-            queries.BRING_FORWARD,
-            people=people,
-            any_channel=int(wide or said.channel is None),
-            of_channel=said.channel or "",
-            any_purpose=int(said.purpose is None),
-            of_purpose=said.purpose or "",
-            due=micros(draft.perceived.arrival.now),
+        controller = self._terms.controllers[said.brand or self._terms.brand]
+        brands = {name for name, of in self._terms.controllers.items() if of == controller}
+        scope = Scope(
+            brands=brands if wide or said.brand is None else {said.brand},
+            channels=None if wide or said.channel is None else {said.channel},
+            purposes={said.purpose} if said.purpose else self._terms.consented,
+            topics=None if said.topic is None else {said.topic},
+            refs=None if None in {line.contact_point for line in lines} else refs,
         )
+        cancel(work, people, scope, now)
 
     def _consent_points(self, draft: Draft, said: consents.Statement) -> Sequence[str | None]:
         """The contact points a statement names: the one written, else those of its channel."""
@@ -185,7 +192,7 @@ class Notes:
             t.data_keys, profile_id=root, retention="evidence", wrapped=wrapped
         )
 
-    def _note_block(self, draft: Draft, said: consents.Block) -> None:
+    def _note_block(self, draft: Draft, said: consents.Block, snapshot: Snapshot) -> None:
         event = draft.perceived.arrival.event
         ref = draft.own if said.target == "person" else self._address_ref(said.address or "")
         if said.target == "domain":
@@ -220,6 +227,16 @@ class Notes:
         )
         if said.target != "person":
             draft.keys.add(keys.point(ref))
+        refs = {ref} if said.target == "address" else set()
+        scope = Scope(
+            brands=None if said.brand is None else {said.brand},
+            channels=None if said.channels is None else set(said.channels),
+            # What is mandatory, the next pass finds out; what needs a yes is not.
+            purposes=self._terms.marketing if said.blocks == "marketing" else self._terms.consented,
+            refs=refs or None,
+        )
+        work, now = draft.perceived.work, draft.perceived.arrival.now
+        cancel(work, everybody(snapshot, draft.members, refs), scope, now)
 
     def observed(self, draft: Draft, event: Event) -> None:
         """Count a contact that somebody else made."""

@@ -24,6 +24,7 @@ from domain.errors import StoreError, UsageError
 from domain.event import Event, EventKind, Identifier
 from domain.verdict import Audience
 from profiles import queries, requests
+from profiles.cancelling import Scope, cancel
 from profiles.consents import CONSENT_EVENT
 from profiles.requests import Receipt, RequestKind
 from profiles.views import View, find_root, view
@@ -42,7 +43,6 @@ from service.running import Run
 from service.settings import find_workspace, instant_given, load
 from store import keys
 from store.database import Snapshot
-from store.instants import micros
 from store.work import Work
 
 SOURCE = "safeconduct"
@@ -282,9 +282,8 @@ def _record(
     work.asserts[key] = kept.get(key, 0)
     work.move(key)
     if kind == "restrict":
-        scope: dict[str, Any] = {"any_channel": 1, "of_channel": ""}
-        scope |= {"any_purpose": 1, "of_purpose": ""}
-        work.change(queries.BRING_FORWARD, people=people, due=micros(now), **scope)
+        consented = make_terms(assembly.workspace).consented
+        cancel(work, people, Scope(purposes=consented), now)
     if not assembly.deps.commit([work])[0]:
         for profile_id in people:
             database.vault.forget(profile_id, "evidence")

@@ -263,6 +263,7 @@ outbox = Table(
     Column("not_after_at", _AT, nullable=False),
     Column("created_at", _AT, nullable=False),
     Column("updated_at", _AT, nullable=False),
+    Column("flag", String),
     Column("detail", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Index(None, "decision_id"),

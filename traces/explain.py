@@ -344,6 +344,9 @@ def _what_became_of_it(explanation: Explanation) -> list[str]:
     for step in explanation.steps:
         if step["step"] not in known:
             lines.append(f"  step {step['step']}: {step['state']}")
+    for step in explanation.steps:
+        if step["flag"]:
+            lines.append(f"  step {step['step']}: {step['flag']}")
     for child in explanation.children:
         lines.append(f"  asked again ({child['pass']}): {child['verdict']}  {child['decision_id']}")
     return ["", "what became of it", *lines] if lines else []

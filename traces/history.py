@@ -83,7 +83,7 @@ _OUTCOMES = Statement(
     .order_by(t.outcomes.c.n)
 )
 _STEPS = Statement(
-    select(t.outbox.c.step, t.outbox.c.tool, t.outbox.c.channel, t.outbox.c.state)
+    select(t.outbox.c.step, t.outbox.c.tool, t.outbox.c.channel, t.outbox.c.state, t.outbox.c.flag)
     .where(t.outbox.c.decision_id == bindparam("decision"))
     .order_by(t.outbox.c.step)
 )
@@ -224,7 +224,7 @@ class History:
 
     def steps(self, decision_id: str) -> list[dict[str, Any]]:
         """A decision's steps in the outbox, and how each stands."""
-        names = ("step", "tool", "channel", "state")
+        names = ("step", "tool", "channel", "state", "flag")
         rows = self._database.rows(_STEPS, decision=decision_id)
         return [dict(zip(names, row, strict=True)) for row in rows]
 

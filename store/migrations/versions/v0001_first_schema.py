@@ -295,6 +295,7 @@ def upgrade() -> None:
     sa.Column('not_after_at', sa.BigInteger(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('updated_at', sa.BigInteger(), nullable=False),
+    sa.Column('flag', STRING, nullable=True),
     sa.Column('detail', TEXT, nullable=False),
     sa.Column('sealed', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('outbox_id', name=op.f('pk_outbox'))
