@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.minds.formula import FormulaMind
+from agents.reconsider import explain
+from agents.supervisor import through_steps
+from domain.event import Event
+from profiles.arrivals import Arrival
+from profiles.cancelling import IN_FLIGHT
+from tests.agents.test_approvals import ask, stock_taken
+from tests.shop import Shop, at, cart, consent, open_shop, row
+from tools.toolbox import Intent, Outcome
+from traces.explain import as_text
+from traces.ledger import verify
+
+MAIL = "a@shop.example"
+NOES = {
+    "denial": consent("denied", "2026-10-05T17:10:00Z", contact_point=MAIL),
+    "objection": consent("objection", "2026-10-05T17:10:00Z", channel=None),
+    "one click": row(
+        "unsubscribed", "2026-10-05T17:10:00Z", contact_point=MAIL, purpose="marketing"
+    ),
+    "complaint": row("spam_complaint", "2026-10-05T17:10:00Z", contact_point=MAIL),
+    "suppression": row(
+        "suppression_added", "2026-10-05T17:10:00Z", target="person", blocks="marketing", reason="x"
+    ),
+}
+
+
+async def say(shop: Shop, said: dict[str, Any], now: str) -> None:
+    """Decide about one event and nothing else: no later pass is woken."""
+    raw = json.dumps(said).encode()
+    (event,) = shop.assembly.reading.read(raw, received_at=at(now), place="x")
+    assert isinstance(event, Event)
+    (line,) = await through_steps(shop.deps)([Arrival(event, at(now))])
+    assert line.decision is not None
+
+
+@pytest.mark.parametrize("kind", NOES)
+def test_a_no_withdraws_what_waits_for_an_approval_at_once(tmp_path: Path, kind: str) -> None:
+    """The request is gone in the no's own commit; what it held is given back once by its pass."""
+    with open_shop(tmp_path / "w") as shop:
+        ask(shop)
+        asyncio.run(say(shop, NOES[kind], "2026-10-05T17:10:00Z"))
+        assert [asked["state"] for asked in shop.rows("approvals")] == ["withdrawn"]
+        (after,) = shop.wake("2026-10-05T17:10:00Z")
+        assert after["verdict"] == "denied"
+        assert after["code"] in ("consent", "objection", "suppressed")
+        assert stock_taken(shop) == 0
+        assert {c["state"] for c in shop.rows("contacts")} == {"released"}
+        assert shop.sent("email") == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        consent("denied", "2026-10-05T17:10:00Z", purpose="personalise", channel=None),
+        consent("denied", "2026-10-05T17:10:00Z", channel="sms", contact_point="+491701234567"),
+        consent("denied", "2026-10-05T17:10:00Z", topic="carts", contact_point=MAIL),
+        consent("granted", "2026-10-05T17:10:00Z", email=MAIL),
+    ],
+    ids=["permission", "other channel", "other topic", "yes"],
+)
+def test_what_a_no_is_not_about_goes_on(tmp_path: Path, said: dict[str, Any]) -> None:
+    """A no to something else leaves the request as it is."""
+    with open_shop(tmp_path / "w") as shop:
+        ask(shop)
+        asyncio.run(say(shop, said, "2026-10-05T17:10:00Z"))
+        assert [asked["state"] for asked in shop.rows("approvals")] == ["pending"]
+
+
+def during(shop: Shop, tool: str, said: dict[str, Any], now: str) -> None:
+    """Have somebody say something while a step of that tool is under way."""
+    execute = shop.deps.toolbox.execute
+
+    async def meanwhile(intent: Intent, work: Any) -> Outcome:
+        if intent.tool == tool:
+            shop.deps.toolbox.execute = execute  # type: ignore[method-assign]
+            await say(shop, said, now)
+        return await execute(intent, work)
+
+    shop.deps.toolbox.execute = meanwhile  # type: ignore[method-assign]
+
+
+def test_what_is_being_sent_is_flagged(tmp_path: Path) -> None:
+    """A message under way when the customer says no is sent, and its row says so."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(consent("granted", "2026-10-05T08:00:00Z", email=MAIL))
+        no = consent("denied", "2026-10-05T09:00:00Z", contact_point=MAIL, id="no")
+        during(shop, "message", no, "2026-10-05T09:00:00Z")
+        line = shop.one(cart("2026-10-05T09:00:00Z"))
+        (step,) = shop.rows("outbox")
+        assert (step["state"], step["flag"]) == ("sent", IN_FLIGHT)
+        explained = explain(
+            shop.database, line["decision_id"], lambda _: shop.deps.workspace, FormulaMind()
+        )
+        assert IN_FLIGHT in as_text(explained, "auditor")
+        later = shop.one(cart("2026-10-07T09:00:00Z", cart_id="k-2"))
+        assert later["action"] == "cart_banner"
+
+
+def test_a_step_that_was_not_begun_is_cancelled(tmp_path: Path) -> None:
+    """A no between the voucher and its message: neither comes about, and all is given back."""
+    with open_shop(tmp_path / "w") as shop:
+        _, approval_id = ask(shop)
+        no = consent("denied", "2026-10-05T17:15:00Z", contact_point=MAIL, id="no")
+        during(shop, "offer", no, "2026-10-05T17:15:00Z")
+        shop.vote(approval_id, "approve", "2026-10-05T17:15:00Z")
+        shop.wake("2026-10-05T17:15:00Z")
+        ended = {(step["tool"], step["state"]) for step in shop.rows("outbox")}
+        assert ended >= {("offer", "cancelled"), ("message", "cancelled")}
+        assert "sent" not in {state for tool, state in ended if tool in ("offer", "message")}
+        told = {(one["step"], one["code"]) for one in shop.rows("outcomes")}
+        assert (1, "consent") in told
+        assert shop.sent("email") == []
+        assert shop.rows("grants") == []
+        assert stock_taken(shop) == 0
+        assert verify(shop.database)
