@@ -20,6 +20,7 @@ from typing import Any, TypedDict
 from agents import steps as agents_steps
 from agents.steps import BATCH_MAX, GROUP_MAX
 from agents.supervisor import Decide, through_graph, through_steps
+from domain.canonical import canonical
 from domain.event import Event, Identifier
 from profiles.arrivals import Arrival
 from service.assemble import Assembly, assemble, steady
@@ -32,6 +33,8 @@ ROUNDS = 9
 EVENTS = 320
 BEGIN = datetime(2026, 9, 1, 9, tzinfo=UTC)
 SPANS = {"spans, 1/10": SAMPLED_RATIO, "spans, all": 1.0}
+HISTORIES = {"short": 50, "long": 5_000}
+READS = 40
 STAGES = ("read", "think", "record", "commit", "act")
 
 
@@ -79,10 +82,43 @@ def populated(people: int) -> Path:
                 print(f"\rpopulating {people}: {start}", end="", file=sys.stderr)
 
     asyncio.run(populate())
+    for who, events in HISTORIES.items():
+        asyncio.run(_lived(decide, who, events))
     print(f"\rpopulated {people}            ", file=sys.stderr)
     assembly.close()
     (folder / "ready").touch()
     return folder
+
+
+async def _lived(decide: Decide, who: str, events: int) -> None:
+    """A customer with a history: mostly looking, some buying, a message now and then."""
+    for n in range(events):
+        at = BEGIN - timedelta(hours=events - n)
+        name = "order_completed" if n % 25 == 0 else "page_viewed"
+        name = "cart_abandoned" if n % 40 == 7 else name
+        said = {"value": 30.0 + n % 9, "cart_id": f"{who}-{n}", "order_id": f"{who}-{n}"}
+        await decide([Arrival(_event(name, f"{who}-{n}", at, {"user_id": who}, said), at)])
+
+
+def _event(name: str, id_: str, at: datetime, names: dict[str, str], said: dict[str, Any]) -> Event:
+    identifiers = tuple(Identifier(ns, value) for ns, value in names.items())
+    return Event("bench", id_, "track", name, at, at, identifiers, said)
+
+
+def rows(people: int, chance: random.Random, clock: Iterator[datetime]) -> Iterator[bytes]:
+    """Raw rows that decide nothing: customers look, visitors come, and some of them sign in."""
+    visitors: list[str] = []
+    while True:
+        at, token, kind = next(clock), chance.getrandbits(60), chance.random()
+        user = f"u{chance.randrange(people)}"
+        names = {"user_id": user}
+        if kind < 0.2 or not visitors:
+            visitors.append(f"v{token}")
+            names = {"anonymous_id": visitors[-1]}
+        elif kind < 0.3:
+            names = {"user_id": user, "anonymous_id": visitors.pop()}
+        row = {"event": "page_viewed", "id": f"r-{token}", "at": at, **names}
+        yield canonical({**row, "traits": {"last_page": token % 97}, "properties": {"n": token}})
 
 
 def _consent(n: int) -> Event:
@@ -257,6 +293,55 @@ def ways(assembly: Assembly) -> list[Way]:
     ]
 
 
+class Ingest:
+    """Reads raw rows, finds who they are about and keeps what they change, in groups."""
+
+    def __init__(self, assembly: Assembly, found: Iterator[bytes]) -> None:
+        self._reading = assembly.reading
+        self._decide = through_steps(assembly.deps)
+        self._rows = found
+        self.seconds: list[float] = []
+        self.cpu: list[float] = []
+
+    async def round(self) -> None:
+        """Take in `EVENTS` rows."""
+        raws = [next(self._rows) for _ in range(EVENTS)]
+        begun, used = time.perf_counter(), time.process_time()
+        for start in range(0, EVENTS, GROUP_MAX):
+            batch = []
+            for raw in raws[start : start + GROUP_MAX]:
+                (event,) = self._reading.read(raw, received_at=BEGIN, place="bench")
+                assert isinstance(event, Event) and event.occurred_at is not None
+                event = replace(event, received_at=event.occurred_at)
+                batch.append(Arrival(event, event.received_at))
+            await self._decide(batch)
+        self.seconds.append((time.perf_counter() - begun) / EVENTS)
+        self.cpu.append((time.process_time() - used) / EVENTS)
+
+
+class Reads:
+    """Reads the context of an event that asks for a decision; nothing is written."""
+
+    def __init__(self, assembly: Assembly, people: int, clock: Iterator[datetime]) -> None:
+        self._people = assembly.deps.people
+        self._count = people
+        self._clock = clock
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    def round(self, chance: random.Random) -> None:
+        """Read anybody, and the customers with a short and a long history, in turns."""
+        for _ in range(READS):
+            for who in ("anybody", *HISTORIES):
+                name = f"u{chance.randrange(self._count)}" if who == "anybody" else who
+                at = next(self._clock)
+                said = {"value": 80.0, "cart_id": f"{at}"}
+                event = _event("cart_abandoned", f"{at}", at, {"user_id": name}, said)
+                begun = time.perf_counter()
+                (read,) = self._people.read([Arrival(event, at)])
+                self.seconds[who].append(time.perf_counter() - begun)
+                assert read.context is not None
+
+
 async def measure(people: int, folder: Path, mix: Sequence[Kind]) -> None:
     """All ways on one store, round by round, and the floor between them."""
     assembly = assemble(folder)
@@ -269,6 +354,11 @@ async def measure(people: int, folder: Path, mix: Sequence[Kind]) -> None:
         way.calls.clear()
         way.rounds.clear()
         way.acted = 0
+    ingest = Ingest(assembly, rows(people, chance, clock))
+    reads = Reads(assembly, people, clock)
+    await ingest.round()
+    ingest.seconds.clear()
+    ingest.cpu.clear()
     stages = Stages(assembly)
     steady()
     store = assembly.database.path
@@ -283,8 +373,14 @@ async def measure(people: int, folder: Path, mix: Sequence[Kind]) -> None:
         for way in everyone:
             await way.round(found)
             decided += EVENTS
+        kept = dict(stages.seconds)
+        await ingest.round()
+        reads.round(chance)
+        stages.seconds.update(kept)
+        decided += EVENTS
     assembly.close()
     _show(people, statistics.median(floors), everyone, stages)
+    _show_profiles(statistics.median(floors), ingest, reads)
     grown = store.stat().st_size - before
     print(
         f"  {max(0, grown) / decided:,.0f} bytes stored a decision (store {before / 1e6:,.0f} MB)"
@@ -311,6 +407,22 @@ def _show(people: int, floor_seconds: float, everyone: Sequence[Way], stages: St
     shares = [f"{stage} {stages.seconds[stage] / total:.0%}" for stage in STAGES]
     rest = 1 - sum(stages.seconds.values()) / total
     print(f"  time: {', '.join(shares)}, graph and the rest {rest:.0%}")
+
+
+def _show_profiles(floor_seconds: float, ingest: Ingest, reads: Reads) -> None:
+    each, cpu = statistics.median(ingest.seconds), statistics.median(ingest.cpu)
+    print(
+        f"  ingest {1 / each:,.0f} events/s ({1 / cpu:,.0f} a second of one core), "
+        f"{each / floor_seconds:.2f} x floor"
+    )
+    median = {who: statistics.median(took) for who, took in reads.seconds.items()}
+    shown = [f"{who} {took * 1e3:.3f} ms" for who, took in median.items()]
+    paired = zip(reads.seconds["long"], reads.seconds["short"], strict=True)
+    ratio = statistics.median(long / short for long, short in paired)
+    print(
+        f"  context read: {', '.join(shown)}; {HISTORIES['long']:,} events of history take "
+        f"{ratio:.2f} x {HISTORIES['short']}; anybody {median['anybody'] / floor_seconds:.2f} x floor"
+    )
 
 
 def _clock() -> Iterator[datetime]:

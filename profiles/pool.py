@@ -91,14 +91,18 @@ class Pool:
         domains = sorted({domain for draft in asking for domain in draft.domains})
         self._consents = rows(queries.CONSENTS, people=people, refs=refs)
         self._suppressions = rows(queries.SUPPRESSIONS, refs=[*people, *refs, *domains])
-        self._arms = rows(queries.ASSIGNMENTS, people=people)
-        self._approvals = rows(queries.APPROVALS, people=people, since=self._oldest)
-        self._cases = rows(queries.OPEN_CASES, people=people)
-        self._restrictions = dict(rows(queries.RESTRICTIONS, people=people))
+        standing: dict[str, list[tuple[Any, ...]]] = {}
+        for kind, *row in rows(queries.STANDING, people=people, since=self._oldest):
+            standing.setdefault(kind, []).append(tuple(row))
+        self._arms = standing.get("arm", ())
+        self._approvals = sorted(standing.get("approval", ()), key=lambda row: row[1])
+        self._cases = sorted(standing.get("case", ()), key=lambda row: row[1])
+        self._grants = standing.get("grant", ())
+        requests = sorted(standing.get("request", ()), key=lambda row: (row[0], row[5]))
+        self._restrictions = {row[0]: row[1] for row in requests}
         self.switches = tuple(scope for (scope,) in rows(queries.SWITCHES))
         counters = [keys.stock_counter(brand, name) for brand, name in self._stocks()]
         if counters:
-            self._grants = rows(queries.GRANTS, people=people)
             self._counters = dict(rows(queries.COUNTERS, keys=counters))
 
     def _stocks(self) -> list[tuple[str, str]]:
@@ -231,7 +235,7 @@ class Pool:
     def arms(self, ids: Sequence[str]) -> dict[str, Arm]:
         """The person's holdout assignments; merged arms that differ mean held out."""
         arms: dict[str, Arm] = {}
-        for profile_id, journey, arm in self._arms:
+        for profile_id, journey, arm, *_ in self._arms:
             if profile_id in ids and arms.get(journey) != "held_out":
                 arms[journey] = arm
         return arms
@@ -242,13 +246,13 @@ class Pool:
 
     def cases(self, ids: Sequence[str]) -> tuple[str, ...]:
         """The reasons of the person's open cases."""
-        return tuple(reason for profile_id, reason, _, _ in self._cases if profile_id in ids)
+        return tuple(reason for profile_id, reason, *_ in self._cases if profile_id in ids)
 
     def human_in_charge(self, ids: Sequence[str]) -> bool:
         """Whether somebody has accepted a hand-off that is still open."""
         return any(
             profile_id in ids and kind == "handoff" and accepted_at is not None
-            for profile_id, _, kind, accepted_at in self._cases
+            for profile_id, _, kind, _, _, accepted_at, _ in self._cases
         )
 
     def restricted(self, ids: Sequence[str]) -> bool:
@@ -261,7 +265,7 @@ class Pool:
         The one that the parent decision holds in reserve is there for this pass.
         """
         held = {
-            offer for profile_id, offer, of in self._grants if profile_id in ids and of == brand
+            offer for profile_id, offer, of, *_ in self._grants if profile_id in ids and of == brand
         }
         return {
             name: OfferState(

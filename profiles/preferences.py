@@ -52,9 +52,10 @@ def preferences(event: Event, terms: Terms) -> Iterator[Statement]:
     if given.get("gpc") is True or event.properties.get("gpc") is True:
         for purpose in GPC_DENIES:
             yield _statement(event, terms, "denial", "gpc", purpose=purpose)
-    yield from _categories(event, terms)
-    yield from _permissions(event, terms)
-    yield from _marketing(event, terms)
+    if given:  # as with few events: nothing is looked for where nothing is
+        yield from _categories(event, terms)
+        yield from _permissions(event, terms)
+        yield from _marketing(event, terms)
 
 
 def _categories(event: Event, terms: Terms) -> Iterator[Statement]:

@@ -60,10 +60,12 @@ class Statement:
         if compiled is None:
             given = dict(zip(self._lists, lists, strict=True))
             compiled = self._texts[shape] = self._compile(dialect, given)
-        values = {**compiled.constants, **parameters}
-        for name, items in zip(self._lists, lists, strict=True):
-            values.update(zip(compiled.lists[name], items, strict=True))
-        return compiled.text, [values[name] for name in compiled.order]
+        if not compiled.plain:  # one list and nothing else, as most are
+            values = {**compiled.constants, **parameters}
+            for name, items in zip(self._lists, lists, strict=True):
+                values.update(zip(compiled.lists[name], items, strict=True))
+            return compiled.text, [values[name] for name in compiled.order]
+        return compiled.text, lists[0]
 
     def _compile(self, dialect: DialectName, lists: Mapping[str, Sequence[Any]]) -> _Compiled:
         compiled = self._clause.compile(dialect=_dialect(dialect))
@@ -75,20 +77,24 @@ class Statement:
             name: tuple(f"{name}_{index}" for index in range(1, len(items) + 1))
             for name, items in lists.items()
         }
-        return _Compiled(state.statement, tuple(state.positiontup or ()), constants, names)
+        order = tuple(state.positiontup or ())
+        plain = len(names) == 1 and not constants and [order] == list(names.values())
+        return _Compiled(state.statement, order, constants, names, plain)
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     """A statement's text, the order of its parameters, and those it brings along itself.
 
-    `lists` names the parameters that each list parameter has become.
+    `lists` names the parameters that each list parameter has become. `plain` says that the only
+    parameters are those of one list, in their order.
     """
 
     text: str
     order: tuple[str, ...]
     constants: Mapping[str, Any]
     lists: Mapping[str, tuple[str, ...]]
+    plain: bool
 
 
 class Insertion:
