@@ -88,6 +88,10 @@ class Link:
     left: tuple[str, ...] = ()
     why: Why = ""
 
+    def parts(self, people: Iterable[Collection[str]]) -> bool:
+        """Whether it joins nobody, and what bears it is not one person by something else."""
+        return self.why != "" and not any(set(self.holders) <= set(one) for one in people)
+
 
 @dataclass(frozen=True, slots=True)
 class Grouping:

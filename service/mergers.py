@@ -182,9 +182,11 @@ def _as_text(preview: Preview, vault: Vault, changed: list[dict[str, Any]]) -> I
     yield from (f"before: {_person(r, m)}" for r, m in preview.before.items())
     yield from (f"after:  {_person(r, m)}" for r, m in preview.after.items())
     names = _names(preview, vault)
-    if preview.links:
+    people = list(preview.after.values())
+    links = [link for link in preview.links if not link.why or link.parts(people)]
+    if links:
         yield "identifiers that several fragments bear"
-    for link in preview.links:
+    for link in links:
         says = f"joins nobody: {WHY[link.why]}" if link.why else "joins them"
         yield f"  {names.get(link.ref, link.ns):<48}  {says}"
     differing = _differing(preview)

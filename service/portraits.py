@@ -181,8 +181,10 @@ def _text(found: View) -> Iterator[str]:
             yield f"  {_known_text(known, found)}"
     if found.links:
         yield "joined by"
+    ids = [member.profile_id for member in found.members]
     for link in found.links:
-        yield f"  {_link_text(link, found)}"
+        if not link.why or link.parts([ids]):
+            yield f"  {_link_text(link, found)}"
     if found.whole.traits:
         yield "traits"
     for name, trait in sorted(found.whole.traits.items()):
