@@ -124,7 +124,7 @@ class Access:
     def _content(self, name: str, profile_id: str, sealed: bytes) -> Any:
         """What was sealed; None where its key is gone."""
         vault, retention = self.database.vault, _SEALED[name]
-        if not vault.knows(profile_id, retention):
+        if not sealed or not vault.knows(profile_id, retention):
             return None
         data = vault.open(profile_id, retention, name, sealed)
         return parse(unpack(data) if name == "decisions" else data)

@@ -80,6 +80,9 @@ _DROP_CONTACTS = Statement(
 _DESTROY_KEYS = Statement(
     delete(t.data_keys).where(_people(t.data_keys), t.data_keys.c.retention == "erasable")
 )
+_DESTROY_EVIDENCE = Statement(
+    delete(t.data_keys).where(_people(t.data_keys), t.data_keys.c.retention == "evidence")
+)
 _EMPTY_PROFILES = Statement(update(t.profiles).where(_people(t.profiles)).values(sealed=None))
 _CLOSE_CASES = Statement(
     update(t.cases)
@@ -170,6 +173,52 @@ async def erase(
         )
     finish(deps, planned.people)
     return receipt
+
+
+def prune(deps: Deps, *, at: datetime, by: str) -> list[Receipt]:
+    """Destroy what earlier erasures kept as evidence, where its date has come."""
+    vault, pruned = deps.database.vault, []
+    with deps.database.read() as snapshot:
+        kept = [one for one in requests.everything(snapshot) if _is_due(one, at)]
+    for erased in kept:
+        work = Work(shown_as=f"evidence on {erased.profile_id}")
+        key = keys.person(erased.profile_id)
+        with deps.database.read() as snapshot:
+            people = [row[0] for row in snapshot.rows(queries.FRAGMENTS, roots=[erased.profile_id])]
+            if not snapshot.rows(queries.EVIDENCE_KEYS, people=people):
+                continue  # done before
+            if requests.in_force(snapshot, "hold", people):
+                continue
+            revision = dict(snapshot.rows(queries.REVISIONS, keys=[key])).get(key, 0)
+            receipt = requests.write(
+                work,
+                snapshot,
+                vault,
+                profile_id=erased.profile_id,
+                kind="prune",
+                state="done",
+                received_at=at,
+                at=at,
+                by=by,
+                said=None,
+            )
+        work.asserts[key] = revision
+        work.move(key)
+        work.change(_DESTROY_EVIDENCE, people=people)
+        if deps.commit([work])[0]:
+            pruned.append(receipt)
+            for profile_id in people:
+                vault.forget(profile_id, "evidence")
+    if pruned:
+        deps.database.scrub()
+    return pruned
+
+
+def _is_due(receipt: Receipt, at: datetime) -> bool:
+    if receipt.kind != "erase" or receipt.state != "done":
+        return False
+    until = [one["until"] for one in receipt.kept if one["class"] == "evidence"]
+    return bool(until) and all(datetime.fromisoformat(one) <= at for one in until)
 
 
 def finish(deps: Deps, people: Sequence[str]) -> None:

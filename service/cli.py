@@ -450,6 +450,20 @@ def profile_requests(
     return _print(listed(workspace, store, only_open=only_open, as_json=as_json))
 
 
+@profile.command("prune")
+def profile_prune(
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Destroy what erasures kept as evidence, where its date has come."""
+    from service.rights import prune
+
+    return _print(prune(workspace, store, _who(by), at, as_json=as_json))
+
+
 @profile.command("proposals")
 def profile_proposals(
     who: Annotated[

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -199,6 +199,18 @@ def listed(workspace: Path | None, store: str | None, *, only_open: bool, as_jso
         yield from _told(found, as_json=as_json)
     finally:
         database.close()
+
+
+def prune(
+    workspace: Path | None, store: str | None, by: str, at: str | None, *, as_json: bool
+) -> Printed:
+    """Destroy the evidence that erasures kept, where its date has come."""
+    with _writing(workspace, store) as assembly:
+        now = instant_given(at) or datetime.now(UTC)
+        pruned = erasure.prune(assembly.deps, at=now, by=by)
+        if not pruned and not as_json:
+            yield "nothing is due"
+        yield from _told(pruned, as_json=as_json)
 
 
 @contextmanager

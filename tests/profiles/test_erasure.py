@@ -270,3 +270,23 @@ def test_an_erased_person_is_nobody(shop: Path, capsys: pytest.CaptureFixture[st
     for who in (f"user_id:{USER}", f"email:{MAIL}", f"phone:{PHONE}"):
         assert main(["profile", "show", who, "--workspace", str(shop)]) == 2
     assert "nobody is known" in capsys.readouterr().err
+
+
+def test_evidence_goes_when_its_date_has_come(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not a day before; then nothing opens it, once; the record verifies all the same."""
+    place = ["--workspace", str(shop)]
+    assert erase(shop, f"user_id:{USER}", "--yes", "--at", "2026-11-01T00:00:00Z") == 0
+    capsys.readouterr()
+    assert main(["profile", "prune", "--at", "2029-10-30T00:00:00Z", *place]) == 0
+    assert capsys.readouterr().out == "nothing is due\n"
+    assert main(["profile", "prune", "--at", "2029-11-01T00:00:00Z", *place]) == 0
+    assert "prune" in capsys.readouterr().out
+    assert main(["profile", "prune", "--at", "2029-11-02T00:00:00Z", *place]) == 0
+    assert capsys.readouterr().out == "nothing is due\n"
+    with closing(open_database(f"sqlite:///{shop}/safeconduct.db", writable=False)) as database:
+        for table in SEALED:
+            for data in opened(database, table):
+                assert not found_in(data), (table, data)
+        assert verify(database).people == 2
