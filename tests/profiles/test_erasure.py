@@ -154,17 +154,20 @@ def test_the_other_customer_is_untouched(shop: Path) -> None:
         assert line["action"] == "remind_by_email"
 
 
-def test_24_an_event_replayed_after_erasure(tmp_path: Path) -> None:
+def test_24_an_event_replayed_after_erasure(tmp_path: Path, store: str) -> None:
     """Case 24: `duplicate`/`erased` and no more; a new order is somebody new, promo `suppressed`
     until a new explicit grant."""
     folder = tmp_path / "w"
     told = cart("2026-10-05T09:00:00Z", email=MAIL)
-    with open_shop(folder, store=None) as shop:
+    with open_shop(folder, store=store) as shop:
         shop.run(consent("granted", "2026-10-05T08:00:00Z", email=MAIL))
         first = shop.one(told)
         assert first["action"] == "remind_by_email"
-    assert erase(folder, f"email:{MAIL}", "--yes", "--at", "2026-11-01T00:00:00Z") == 0
-    with open_shop(folder, store=None) as shop:
+    assert (
+        erase(folder, f"email:{MAIL}", "--yes", "--at", "2026-11-01T00:00:00Z", "--store", store)
+        == 0
+    )
+    with open_shop(folder, store=store) as shop:
         again = shop.one(told)
         assert (again["verdict"], again["code"]) == ("duplicate", "erased")
         assert first["profile_id"] not in json.dumps(again)

@@ -224,10 +224,10 @@ def against(shop: Shop, line: Mapping[str, Any], action: str) -> list[str]:
     )
 
 
-def test_17_unmerge_with_consents(tmp_path: Path) -> None:
+def test_17_unmerge_with_consents(tmp_path: Path, store: str) -> None:
     """An objection through b and a later grant on a, to a topic. After the undo B: objection; A:
     the objection stays, the grant stands for that topic only."""
-    with open_shop(tmp_path / "w") as shop:
+    with open_shop(tmp_path / "w", store=store) as shop:
         merged(shop)
         shop.run(
             named(
