@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from sqlalchemy import Table, bindparam, delete, func, or_, select, update
 
+from agents import letters
 from agents.passes import recover
 from agents.record import RELEASE_CONTACT, contact_id, read_record
 from agents.steps import ROUNDS_MAX, Deps
@@ -37,6 +38,8 @@ from tools import offers
 from traces.history import History
 
 REASON = "erased"
+# Others may use the address, and who was erased is not for them to learn.
+_SHOWN_TO = tuple(one for one in get_args(Audience) if one != "customer")
 _GONE: tuple[Table, ...] = (
     t.identifiers,
     t.logouts,
@@ -92,6 +95,24 @@ _WITHDRAW = Statement(
     .values(state="withdrawn", decided_at=bindparam("at"))
 )
 _STEPS = Statement(select(t.outbox.c.outbox_id).where(_people(t.outbox)))
+_ON_THEIR_WAY = Statement(
+    select(t.outbox.c.outbox_id).where(
+        _people(t.outbox), t.outbox.c.state.in_(("intended", "sending"))
+    )
+)
+_POINTS = tuple(
+    Statement(
+        select(table.c.contact_point)
+        .where(_people(table), table.c.contact_point.is_not(None))
+        .distinct()
+    )
+    for table in (t.consents, t.contacts)
+)
+_UNFINISHED = "erasing:"
+_MARKS = Statement(
+    select(t.meta.c.key).where(t.meta.c.key.startswith(_UNFINISHED)).order_by(t.meta.c.key)
+)
+_DROP_MARK = Statement(delete(t.meta).where(t.meta.c.key == bindparam("mark")))
 _HELD = Statement(
     select(t.timers.c.decision_id, t.timers.c.profile_id, t.timers.c.sealed).where(
         _people(t.timers), t.timers.c.state == "pending", t.timers.c.kind == "approval"
@@ -117,6 +138,7 @@ class Plan:
     steps: tuple[str, ...]
     kept: tuple[Kept, ...]
     held: bool
+    on_their_way: bool
 
 
 def plan(deps: Deps, root_id: str, at: datetime, evidence_for: timedelta) -> Plan:
@@ -141,16 +163,20 @@ async def erase(
 ) -> Receipt:
     """Erase a person, and say what went and what was kept.
 
-    Files go first: an erasure that is cut short is one that has not happened yet, and is done by
-    asking again. Raises `UsageError` where a legal hold forbids it; that is kept as a request.
+    Files go after the commit, which marks them to go: while a legal hold may still win, nothing
+    is destroyed; and whoever starts next finishes what was cut short (`resume`).
+
+    Raises:
+        UsageError: a legal hold forbids it, which is kept as a request; or another process is
+            sending something to this person.
     """
-    await recover(deps)  # what was begun has ended before its trace goes
+    await recover(deps)  # what an ended process had begun is settled before its trace goes
     for _ in range(ROUNDS_MAX):
         work = Work(shown_as=f"erasure of {root_id}")
         with deps.database.read() as snapshot:
             planned = _plan(deps, snapshot, root_id, at, evidence_for)
-            if not planned.held:
-                deps.toolbox.forget(planned.steps)
+            if planned.on_their_way and not planned.held:
+                raise _still_sending(root_id)
             receipt = _write(deps, snapshot, work, planned, received_at, at, by, reason)
         if deps.commit([work])[0]:
             break
@@ -168,16 +194,43 @@ async def erase(
             remedy=f"the request is kept as `{receipt.request_id}`: erase when the hold is "
             "released (`safeconduct profile hold`)",
         )
-    finish(deps, planned.people)
+    try:
+        finish(deps, root_id, planned.people)
+    except StoreError as error:
+        raise StoreError(
+            f"the person was erased, but {error.cause}",
+            place=error.place,
+            remedy=f"end what is in the way; the next run finishes it, and so does `safeconduct "
+            f"profile erase {root_id} --yes`",
+        ) from error
     return receipt
 
 
-def finish(deps: Deps, people: Sequence[str]) -> None:
+def _still_sending(root_id: str) -> UsageError:
+    return UsageError(
+        "another process is sending something to this person right now",
+        place=root_id,
+        remedy="nothing was erased: ask again in five minutes",
+    )
+
+
+def finish(deps: Deps, root_id: str, people: Sequence[str]) -> None:
     """Leave nothing of what was erased in files or in memory; may be done again and again."""
     deps.toolbox.forget([one for (one,) in deps.database.rows(_STEPS, people=list(people))])
     for profile_id in people:
         deps.database.vault.forget(profile_id, "erasable")
     deps.database.scrub()
+    work = Work(shown_as=f"erasure of {root_id}")
+    work.change(_DROP_MARK, mark=_UNFINISHED + root_id)
+    deps.commit([work])
+
+
+def resume(deps: Deps) -> None:
+    """Finish every erasure that was cut short after its commit."""
+    for (mark,) in deps.database.rows(_MARKS):
+        root_id = mark.removeprefix(_UNFINISHED)
+        rows = deps.database.rows(queries.FRAGMENTS, roots=[root_id])
+        finish(deps, root_id, [row[0] for row in rows])
 
 
 def _plan(
@@ -199,17 +252,21 @@ def _plan(
         for name, statement in _COUNTS.items()
     }
     addresses = dict.fromkeys(known_ref(vault, one) for one in known if one.ns in ADDRESS_KINDS)
+    for statement in _POINTS:  # some were only ever named in what was said, or written to
+        rows = snapshot.rows(statement, people=list(people))
+        addresses.update(dict.fromkeys(sorted(ref for (ref,) in rows)))
     return Plan(
         root_id=root_id,
         people=people,
         identifiers=named,
         addresses=tuple(addresses),
-        refs=tuple(dict.fromkeys(known_ref(vault, one) for one in known)),
+        refs=tuple(dict.fromkeys((*(known_ref(vault, one) for one in known), *addresses))),
         counts=counts,
         letters=_letters(deps, snapshot, named),
         steps=tuple(one for (one,) in snapshot.rows(_STEPS, people=list(people))),
         kept=_kept(counts, at, evidence_for),
         held=bool(requests.in_force(snapshot, "hold", people)),
+        on_their_way=bool(snapshot.rows(_ON_THEIR_WAY, people=list(people))),
     )
 
 
@@ -233,13 +290,12 @@ def _kept(counts: dict[str, int], at: datetime, evidence_for: timedelta) -> tupl
 
 def _letters(deps: Deps, snapshot: Snapshot, named: Sequence[Identifier]) -> tuple[str, ...]:
     """Dead letters in which one of the person's identifiers stands."""
-    wanted = [one.value.lower().encode() for one in named]
-    found = []
-    for dead_id, sealed in snapshot.stream(_LETTERS):
-        raw = deps.database.vault.open_letter(sealed).lower()
-        if any(value in raw for value in wanted):
-            found.append(dead_id)
-    return tuple(found)
+    vault = deps.database.vault
+    return tuple(
+        dead_id
+        for dead_id, sealed in snapshot.stream(_LETTERS)
+        if letters.names(vault.open_letter(sealed), named)
+    )
 
 
 def _write(
@@ -275,6 +331,7 @@ def _write(
         for statement in _DELETIONS.values():
             work.change(statement, people=people)
         work.change(_DESTROY_KEYS, people=people)
+        work.insert(t.meta, key=_UNFINISHED + planned.root_id, value="")
         _suppress(deps, work, planned, at)
     return requests.write(
         work,
@@ -317,7 +374,7 @@ def _suppress(deps: Deps, work: Work, planned: Plan, at: datetime) -> None:
             channels=None,
             blocks="marketing",
             reason=REASON,
-            shown_to=canonical(get_args(Audience)).decode(),
+            shown_to=canonical(_SHOWN_TO).decode(),
             until_grant=1,
             created_at=micros(at),
             expires_at=None,

@@ -233,7 +233,8 @@ def _finished(assembly: Assembly, who: str, *, as_json: bool) -> Printed:
         rows = snapshot.rows(queries.FRAGMENTS, roots=sorted(set(roots.values())))
         people = [profile_id for profile_id, *_ in rows]
         receipts = requests.of_people(snapshot, people)
-    erasure.finish(assembly.deps, people)
+    for root in sorted(set(roots.values())):
+        erasure.finish(assembly.deps, root, people)
     done = [one for one in receipts if one.kind == "erase" and one.state == "done"]
     yield from _told(done, as_json=as_json)
 
@@ -346,7 +347,12 @@ def _telling(assembly: Assembly, found: View) -> Identifier:
     """The identifier by which the person's root is known."""
     identity = make_identity(assembly.workspace)
     fragment = found.members[0].fragment
-    assert fragment is not None
+    if fragment is None:
+        raise UsageError(
+            "this person was erased, and nothing can be said in their name",
+            place=found.profile_id,
+            remedy="name the person by an identifier, such as `email:a@x.example`",
+        )
     return identity.anchor(known.identifier for known in fragment.identifiers)
 
 
