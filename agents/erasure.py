@@ -113,6 +113,19 @@ _MARKS = Statement(
     select(t.meta.c.key).where(t.meta.c.key.startswith(_UNFINISHED)).order_by(t.meta.c.key)
 )
 _DROP_MARK = Statement(delete(t.meta).where(t.meta.c.key == bindparam("mark")))
+_KEPT = Statement(
+    select(t.requests.c.profile_id, t.requests.c.kept)
+    .join(
+        t.data_keys,
+        (t.data_keys.c.profile_id == t.requests.c.profile_id)
+        & (t.data_keys.c.retention == "evidence"),
+    )
+    .where(t.requests.c.kind == "erase", t.requests.c.state == "done")
+    .order_by(t.requests.c.request_id)
+)
+_DESTROY_EVIDENCE = Statement(
+    delete(t.data_keys).where(_people(t.data_keys), t.data_keys.c.retention == "evidence")
+)
 _HELD = Statement(
     select(t.timers.c.decision_id, t.timers.c.profile_id, t.timers.c.sealed).where(
         _people(t.timers), t.timers.c.state == "pending", t.timers.c.kind == "approval"
@@ -231,6 +244,44 @@ def resume(deps: Deps) -> None:
         root_id = mark.removeprefix(_UNFINISHED)
         rows = deps.database.rows(queries.FRAGMENTS, roots=[root_id])
         finish(deps, root_id, [row[0] for row in rows])
+
+
+def prune(deps: Deps, at: datetime) -> list[str]:
+    """Destroy what was kept of erased people until a date that has come; their roots.
+
+    The rows stay, and the record verifies; what they proved can be opened by nobody. A legal hold
+    keeps it.
+    """
+    pruned = [
+        root_id
+        for root_id, kept in deps.database.rows(_KEPT)
+        if _is_over(kept, at) and _pruned(deps, root_id)
+    ]
+    if pruned:
+        deps.database.scrub()
+    return pruned
+
+
+def _is_over(kept: str, at: datetime) -> bool:
+    """Whether every date that a receipt gave for its evidence has come."""
+    dates = [one["until"] for one in parse(kept) if one["class"] == "evidence"]
+    return bool(dates) and all(datetime.fromisoformat(until) <= at for until in dates)
+
+
+def _pruned(deps: Deps, root_id: str) -> bool:
+    work, key = Work(shown_as=f"evidence of {root_id}"), keys.person(root_id)
+    with deps.database.read() as snapshot:
+        people = [row[0] for row in snapshot.rows(queries.FRAGMENTS, roots=[root_id])]
+        if requests.in_force(snapshot, "hold", people):
+            return False
+        work.asserts |= {key: 0, **dict(snapshot.rows(queries.REVISIONS, keys=[key]))}
+    work.move(key)
+    work.change(_DESTROY_EVIDENCE, people=people)
+    if not deps.commit([work])[0]:
+        return False  # somebody has just put a hold on it, or asked for something: next time
+    for profile_id in people:
+        deps.database.vault.forget(profile_id, "evidence")
+    return True
 
 
 def _plan(

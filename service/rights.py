@@ -201,6 +201,19 @@ def listed(workspace: Path | None, store: str | None, *, only_open: bool, as_jso
         database.close()
 
 
+def prune(workspace: Path | None, store: str | None, at: str | None, *, as_json: bool) -> Printed:
+    """Destroy what was kept of erased people, where its date has come."""
+    with _writing(workspace, store) as assembly:
+        now = instant_given(at) or assembly.database.clock()
+        pruned = erasure.prune(assembly.deps, now)
+    if as_json:
+        yield {"at": stamp(now), "pruned": pruned}
+        return
+    yield from (f"{profile_id}: the evidence was destroyed" for profile_id in pruned)
+    if not pruned:
+        yield "nothing is over its date"
+
+
 @contextmanager
 def _writing(workspace: Path | None, store: str | None) -> Iterator[Assembly]:
     assembly = assemble(workspace, store)

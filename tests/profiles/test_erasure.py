@@ -435,6 +435,32 @@ def test_nothing_is_said_in_the_name_of_who_was_erased(
         assert "was erased" in capsys.readouterr().err
 
 
+def test_the_proof_goes_at_its_date_unless_it_is_held(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before its date and under a hold it opens; after, no key of the person is left."""
+    place = ["--workspace", str(shop)]
+    with open_shop(shop, store=None) as opened_shop:
+        person = opened_shop.rows("profiles")[0]["root_id"]
+    assert erase(shop, person, "--yes", "--at", "2026-10-07T00:00:00Z") == 0
+
+    def left(when: str) -> set[str]:
+        assert main(["profile", "prune", "--at", when, *place]) == 0
+        with open_shop(shop, store=None) as now:
+            assert verify(now.database).people == 2
+            mine = [kept for kept in now.rows("data_keys") if kept["profile_id"] == person]
+            return {kept["retention"] for kept in mine}
+
+    assert left("2029-10-05T00:00:00Z") == {"evidence"}
+    assert main(["profile", "hold", person, "on", *place]) == 0
+    assert left("2029-10-07T00:00:00Z") == {"evidence"}
+    assert main(["profile", "hold", person, "off", *place]) == 0
+    assert left("2029-10-07T00:00:00Z") == set()
+    capsys.readouterr()
+    assert main(["profile", "prune", "--at", "2029-10-07T00:00:00Z", *place]) == 0
+    assert capsys.readouterr().out == "nothing is over its date\n"
+
+
 def test_an_erased_person_is_nobody(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No identifier leads to them any more."""
     assert erase(shop, f"user_id:{USER}", "--yes") == 0
