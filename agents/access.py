@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Table, bindparam, select
 
+from agents import letters
 from agents.minds.mind import Mind
 from agents.reconsider import WorkspaceOf, explain
 from domain.canonical import parse
@@ -100,6 +101,9 @@ class Access:
         if self.audience == "customer":
             del rows["decisions"]  # what they say is explained, and names no rule that is withheld
             rows["suppressions"] = [self._suppression(row) for row in rows["suppressions"]]
+            rows["requests"] = [_asked(row) for row in rows["requests"] if _is_theirs(row)]
+            for name in ("approvals", "approval_votes"):
+                rows[name] = [_without_words(row) for row in rows[name]]
         return {
             "person": dict(portrait),
             "decisions_explained": explained,
@@ -124,7 +128,7 @@ class Access:
     def _content(self, name: str, profile_id: str, sealed: bytes) -> Any:
         """What was sealed; None where its key is gone."""
         vault, retention = self.database.vault, _SEALED[name]
-        if not sealed or not vault.knows(profile_id, retention):
+        if not vault.knows(profile_id, retention):
             return None
         data = vault.open(profile_id, retention, name, sealed)
         return parse(unpack(data) if name == "decisions" else data)
@@ -141,13 +145,31 @@ class Access:
 
     def _letters(self, snapshot: Snapshot, found: View) -> Iterator[dict[str, Any]]:
         """Dead letters in which one of the person's identifiers stands."""
-        named = [one.value.lower() for one in found.whole.identifiers]
+        named = [one.identifier for one in found.whole.identifiers]
         columns = t.dead_letters.columns.keys()
         for values in snapshot.stream(_LETTERS):
             row = dict(zip(columns, values, strict=True))
-            raw = self.database.vault.open_letter(row.pop("sealed")).decode("utf-8", "replace")
-            if any(value in raw.lower() for value in named):
-                yield {**{k: _shown(k, v) for k, v in row.items()}, "content": raw}
+            raw = self.database.vault.open_letter(row.pop("sealed"))
+            if letters.names(raw, named):
+                content = raw.decode("utf-8", "replace")
+                yield {**{k: _shown(k, v) for k, v in row.items()}, "content": content}
+
+
+def _is_theirs(row: Mapping[str, Any]) -> bool:
+    """Whether the person knows of it: that a court or a review holds data is not for them."""
+    return row["kind"] not in ("hold", "release")
+
+
+def _asked(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A request of theirs; a refusal's cause, and what a colleague wrote about it, stay inside."""
+    content = {key: said for key, said in (row["content"] or {}).items() if key != "reason"}
+    return {**row, "content": content}
+
+
+def _without_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An approval or a vote without its rule, which may be withheld, and a colleague's remarks."""
+    withheld = {key: "unavailable" for key in ("rule", "reason") if key in row}
+    return {**row, **withheld}
 
 
 def _shown(column: str, value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from sqlalchemy import Table, bindparam, delete, func, or_, select, update
 
+from agents import letters
 from agents.passes import recover
 from agents.record import RELEASE_CONTACT, contact_id, read_record
 from agents.steps import ROUNDS_MAX, Deps
@@ -37,6 +38,8 @@ from tools import offers
 from traces.history import History
 
 REASON = "erased"
+# Others may use the address, and who was erased is not for them to learn.
+_SHOWN_TO = tuple(one for one in get_args(Audience) if one != "customer")
 _GONE: tuple[Table, ...] = (
     t.identifiers,
     t.logouts,
@@ -95,6 +98,37 @@ _WITHDRAW = Statement(
     .values(state="withdrawn", decided_at=bindparam("at"))
 )
 _STEPS = Statement(select(t.outbox.c.outbox_id).where(_people(t.outbox)))
+_ON_THEIR_WAY = Statement(
+    select(t.outbox.c.outbox_id).where(
+        _people(t.outbox), t.outbox.c.state.in_(("intended", "sending"))
+    )
+)
+_POINTS = tuple(
+    Statement(
+        select(table.c.contact_point)
+        .where(_people(table), table.c.contact_point.is_not(None))
+        .distinct()
+    )
+    for table in (t.consents, t.contacts)
+)
+_UNFINISHED = "erasing:"
+_MARKS = Statement(
+    select(t.meta.c.key).where(t.meta.c.key.startswith(_UNFINISHED)).order_by(t.meta.c.key)
+)
+_DROP_MARK = Statement(delete(t.meta).where(t.meta.c.key == bindparam("mark")))
+_KEPT = Statement(
+    select(t.requests.c.profile_id, t.requests.c.kept)
+    .join(
+        t.data_keys,
+        (t.data_keys.c.profile_id == t.requests.c.profile_id)
+        & (t.data_keys.c.retention == "evidence"),
+    )
+    .where(t.requests.c.kind == "erase", t.requests.c.state == "done")
+    .order_by(t.requests.c.request_id)
+)
+_DESTROY_EVIDENCE = Statement(
+    delete(t.data_keys).where(_people(t.data_keys), t.data_keys.c.retention == "evidence")
+)
 _HELD = Statement(
     select(t.timers.c.decision_id, t.timers.c.profile_id, t.timers.c.sealed).where(
         _people(t.timers), t.timers.c.state == "pending", t.timers.c.kind == "approval"
@@ -120,6 +154,7 @@ class Plan:
     steps: tuple[str, ...]
     kept: tuple[Kept, ...]
     held: bool
+    on_their_way: bool
 
 
 def plan(deps: Deps, root_id: str, at: datetime, evidence_for: timedelta) -> Plan:
@@ -144,16 +179,20 @@ async def erase(
 ) -> Receipt:
     """Erase a person, and say what went and what was kept.
 
-    Files go first: an erasure that is cut short is one that has not happened yet, and is done by
-    asking again. Raises `UsageError` where a legal hold forbids it; that is kept as a request.
+    Files go after the commit, which marks them to go: while a legal hold may still win, nothing
+    is destroyed; and whoever starts next finishes what was cut short (`resume`).
+
+    Raises:
+        UsageError: a legal hold forbids it, which is kept as a request; or another process is
+            sending something to this person.
     """
-    await recover(deps)  # what was begun has ended before its trace goes
+    await recover(deps)  # what an ended process had begun is settled before its trace goes
     for _ in range(ROUNDS_MAX):
         work = Work(shown_as=f"erasure of {root_id}")
         with deps.database.read() as snapshot:
             planned = _plan(deps, snapshot, root_id, at, evidence_for)
-            if not planned.held:
-                deps.toolbox.forget(planned.steps)
+            if planned.on_their_way and not planned.held:
+                raise _still_sending(root_id)
             receipt = _write(deps, snapshot, work, planned, received_at, at, by, reason)
         if deps.commit([work])[0]:
             break
@@ -171,62 +210,81 @@ async def erase(
             remedy=f"the request is kept as `{receipt.request_id}`: erase when the hold is "
             "released (`safeconduct profile hold`)",
         )
-    finish(deps, planned.people)
+    try:
+        finish(deps, root_id, planned.people)
+    except StoreError as error:
+        raise StoreError(
+            f"the person was erased, but {error.cause}",
+            place=error.place,
+            remedy=f"end what is in the way; the next run finishes it, and so does `safeconduct "
+            f"profile erase {root_id} --yes`",
+        ) from error
     return receipt
 
 
-def prune(deps: Deps, *, at: datetime, by: str) -> list[Receipt]:
-    """Destroy what earlier erasures kept as evidence, where its date has come."""
-    vault, pruned = deps.database.vault, []
-    with deps.database.read() as snapshot:
-        kept = [one for one in requests.everything(snapshot) if _is_due(one, at)]
-    for erased in kept:
-        work = Work(shown_as=f"evidence on {erased.profile_id}")
-        key = keys.person(erased.profile_id)
-        with deps.database.read() as snapshot:
-            people = [row[0] for row in snapshot.rows(queries.FRAGMENTS, roots=[erased.profile_id])]
-            if not snapshot.rows(queries.EVIDENCE_KEYS, people=people):
-                continue  # done before
-            if requests.in_force(snapshot, "hold", people):
-                continue
-            revision = dict(snapshot.rows(queries.REVISIONS, keys=[key])).get(key, 0)
-            receipt = requests.write(
-                work,
-                snapshot,
-                vault,
-                profile_id=erased.profile_id,
-                kind="prune",
-                state="done",
-                received_at=at,
-                at=at,
-                by=by,
-                said=None,
-            )
-        work.asserts[key] = revision
-        work.move(key)
-        work.change(_DESTROY_EVIDENCE, people=people)
-        if deps.commit([work])[0]:
-            pruned.append(receipt)
-            for profile_id in people:
-                vault.forget(profile_id, "evidence")
-    if pruned:
-        deps.database.scrub()
-    return pruned
+def _still_sending(root_id: str) -> UsageError:
+    return UsageError(
+        "another process is sending something to this person right now",
+        place=root_id,
+        remedy="nothing was erased: ask again in five minutes",
+    )
 
 
-def _is_due(receipt: Receipt, at: datetime) -> bool:
-    if receipt.kind != "erase" or receipt.state != "done":
-        return False
-    until = [one["until"] for one in receipt.kept if one["class"] == "evidence"]
-    return bool(until) and all(datetime.fromisoformat(one) <= at for one in until)
-
-
-def finish(deps: Deps, people: Sequence[str]) -> None:
+def finish(deps: Deps, root_id: str, people: Sequence[str]) -> None:
     """Leave nothing of what was erased in files or in memory; may be done again and again."""
     deps.toolbox.forget([one for (one,) in deps.database.rows(_STEPS, people=list(people))])
     for profile_id in people:
         deps.database.vault.forget(profile_id, "erasable")
     deps.database.scrub()
+    work = Work(shown_as=f"erasure of {root_id}")
+    work.change(_DROP_MARK, mark=_UNFINISHED + root_id)
+    deps.commit([work])
+
+
+def resume(deps: Deps) -> None:
+    """Finish every erasure that was cut short after its commit."""
+    for (mark,) in deps.database.rows(_MARKS):
+        root_id = mark.removeprefix(_UNFINISHED)
+        rows = deps.database.rows(queries.FRAGMENTS, roots=[root_id])
+        finish(deps, root_id, [row[0] for row in rows])
+
+
+def prune(deps: Deps, at: datetime) -> list[str]:
+    """Destroy what was kept of erased people until a date that has come; their roots.
+
+    The rows stay, and the record verifies; what they proved can be opened by nobody. A legal hold
+    keeps it.
+    """
+    pruned = [
+        root_id
+        for root_id, kept in deps.database.rows(_KEPT)
+        if _is_over(kept, at) and _pruned(deps, root_id)
+    ]
+    if pruned:
+        deps.database.scrub()
+    return pruned
+
+
+def _is_over(kept: str, at: datetime) -> bool:
+    """Whether every date that a receipt gave for its evidence has come."""
+    dates = [one["until"] for one in parse(kept) if one["class"] == "evidence"]
+    return bool(dates) and all(datetime.fromisoformat(until) <= at for until in dates)
+
+
+def _pruned(deps: Deps, root_id: str) -> bool:
+    work, key = Work(shown_as=f"evidence of {root_id}"), keys.person(root_id)
+    with deps.database.read() as snapshot:
+        people = [row[0] for row in snapshot.rows(queries.FRAGMENTS, roots=[root_id])]
+        if requests.in_force(snapshot, "hold", people):
+            return False
+        work.asserts |= {key: 0, **dict(snapshot.rows(queries.REVISIONS, keys=[key]))}
+    work.move(key)
+    work.change(_DESTROY_EVIDENCE, people=people)
+    if not deps.commit([work])[0]:
+        return False  # somebody has just put a hold on it, or asked for something: next time
+    for profile_id in people:
+        deps.database.vault.forget(profile_id, "evidence")
+    return True
 
 
 def _plan(
@@ -248,17 +306,21 @@ def _plan(
         for name, statement in _COUNTS.items()
     }
     addresses = dict.fromkeys(known_ref(vault, one) for one in known if one.ns in ADDRESS_KINDS)
+    for statement in _POINTS:  # some were only ever named in what was said, or written to
+        rows = snapshot.rows(statement, people=list(people))
+        addresses.update(dict.fromkeys(sorted(ref for (ref,) in rows)))
     return Plan(
         root_id=root_id,
         people=people,
         identifiers=named,
         addresses=tuple(addresses),
-        refs=tuple(dict.fromkeys(known_ref(vault, one) for one in known)),
+        refs=tuple(dict.fromkeys((*(known_ref(vault, one) for one in known), *addresses))),
         counts=counts,
         letters=_letters(deps, snapshot, named),
         steps=tuple(one for (one,) in snapshot.rows(_STEPS, people=list(people))),
         kept=_kept(counts, at, evidence_for),
         held=bool(requests.in_force(snapshot, "hold", people)),
+        on_their_way=bool(snapshot.rows(_ON_THEIR_WAY, people=list(people))),
     )
 
 
@@ -282,13 +344,12 @@ def _kept(counts: dict[str, int], at: datetime, evidence_for: timedelta) -> tupl
 
 def _letters(deps: Deps, snapshot: Snapshot, named: Sequence[Identifier]) -> tuple[str, ...]:
     """Dead letters in which one of the person's identifiers stands."""
-    wanted = [one.value.lower().encode() for one in named]
-    found = []
-    for dead_id, sealed in snapshot.stream(_LETTERS):
-        raw = deps.database.vault.open_letter(sealed).lower()
-        if any(value in raw for value in wanted):
-            found.append(dead_id)
-    return tuple(found)
+    vault = deps.database.vault
+    return tuple(
+        dead_id
+        for dead_id, sealed in snapshot.stream(_LETTERS)
+        if letters.names(vault.open_letter(sealed), named)
+    )
 
 
 def _write(
@@ -324,6 +385,7 @@ def _write(
         for statement in _DELETIONS.values():
             work.change(statement, people=people)
         work.change(_DESTROY_KEYS, people=people)
+        work.insert(t.meta, key=_UNFINISHED + planned.root_id, value="")
         _suppress(deps, work, planned, at)
     return requests.write(
         work,
@@ -366,7 +428,7 @@ def _suppress(deps: Deps, work: Work, planned: Plan, at: datetime) -> None:
             channels=None,
             blocks="marketing",
             reason=REASON,
-            shown_to=canonical(get_args(Audience)).decode(),
+            shown_to=canonical(_SHOWN_TO).decode(),
             until_grant=1,
             created_at=micros(at),
             expires_at=None,

@@ -21,7 +21,7 @@ from store.vault import Vault
 from store.work import Work
 
 RequestKind = Literal[
-    "export", "erase", "object", "restrict", "unrestrict", "rectify", "hold", "release", "prune"
+    "export", "erase", "object", "restrict", "unrestrict", "rectify", "hold", "release"
 ]
 RequestState = Literal["done", "refused"]
 ASKED_FOR: tuple[RequestKind, ...] = ("export", "erase", "object", "restrict", "rectify")
@@ -102,7 +102,7 @@ def write(
     received_at: datetime,
     at: datetime,
     by: str,
-    said: Mapping[str, Any] | None,
+    said: Mapping[str, Any],
     kept: Sequence[Kept] = (),
 ) -> Receipt:
     """Append a request to the person's chain, what was `said` about it sealed as evidence."""
@@ -118,10 +118,7 @@ def write(
         by,
         tuple(plain(one) for one in kept),
     )
-    sealed = b""
-    if said is not None:
-        evidence_key(work, snapshot, vault, profile_id)
-        sealed = vault.seal(profile_id, "evidence", "requests", canonical(dict(said)))
+    evidence_key(work, snapshot, vault, profile_id)
     work.append(
         t.requests,
         profile_id,
@@ -133,7 +130,7 @@ def write(
         at=micros(at),
         by=by,
         kept=canonical(receipt.kept).decode(),
-        sealed=sealed,
+        sealed=vault.seal(profile_id, "evidence", "requests", canonical(dict(said))),
     )
     return receipt
 

@@ -437,6 +437,19 @@ def profile_hold(
     return _print(hold(workspace, store, who, turn, asked, as_json=as_json))
 
 
+@profile.command("prune")
+def profile_prune(
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Destroy what was kept of erased people until a date that has come."""
+    from service.rights import prune
+
+    return _print(prune(workspace, store, at, as_json=as_json))
+
+
 @profile.command("requests")
 def profile_requests(
     only_open: Annotated[bool, typer.Option("--open", help="Only what is not done.")] = False,
@@ -448,20 +461,6 @@ def profile_requests(
     from service.rights import listed
 
     return _print(listed(workspace, store, only_open=only_open, as_json=as_json))
-
-
-@profile.command("prune")
-def profile_prune(
-    by: By = None,
-    workspace: Workspace = None,
-    store: Store = None,
-    as_json: Json = False,
-    at: At = None,
-) -> int:
-    """Destroy what erasures kept as evidence, where its date has come."""
-    from service.rights import prune
-
-    return _print(prune(workspace, store, _who(by), at, as_json=as_json))
 
 
 @profile.command("proposals")

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -201,16 +201,17 @@ def listed(workspace: Path | None, store: str | None, *, only_open: bool, as_jso
         database.close()
 
 
-def prune(
-    workspace: Path | None, store: str | None, by: str, at: str | None, *, as_json: bool
-) -> Printed:
-    """Destroy the evidence that erasures kept, where its date has come."""
+def prune(workspace: Path | None, store: str | None, at: str | None, *, as_json: bool) -> Printed:
+    """Destroy what was kept of erased people, where its date has come."""
     with _writing(workspace, store) as assembly:
-        now = instant_given(at) or datetime.now(UTC)
-        pruned = erasure.prune(assembly.deps, at=now, by=by)
-        if not pruned and not as_json:
-            yield "nothing is due"
-        yield from _told(pruned, as_json=as_json)
+        now = instant_given(at) or assembly.database.clock()
+        pruned = erasure.prune(assembly.deps, now)
+    if as_json:
+        yield {"at": stamp(now), "pruned": pruned}
+        return
+    yield from (f"{profile_id}: the evidence was destroyed" for profile_id in pruned)
+    if not pruned:
+        yield "nothing is over its date"
 
 
 @contextmanager
@@ -245,7 +246,8 @@ def _finished(assembly: Assembly, who: str, *, as_json: bool) -> Printed:
         rows = snapshot.rows(queries.FRAGMENTS, roots=sorted(set(roots.values())))
         people = [profile_id for profile_id, *_ in rows]
         receipts = requests.of_people(snapshot, people)
-    erasure.finish(assembly.deps, people)
+    for root in sorted(set(roots.values())):
+        erasure.finish(assembly.deps, root, people)
     done = [one for one in receipts if one.kind == "erase" and one.state == "done"]
     yield from _told(done, as_json=as_json)
 
@@ -358,7 +360,12 @@ def _telling(assembly: Assembly, found: View) -> Identifier:
     """The identifier by which the person's root is known."""
     identity = make_identity(assembly.workspace)
     fragment = found.members[0].fragment
-    assert fragment is not None
+    if fragment is None:
+        raise UsageError(
+            "this person was erased, and nothing can be said in their name",
+            place=found.profile_id,
+            remedy="name the person by an identifier, such as `email:a@x.example`",
+        )
     return identity.anchor(known.identifier for known in fragment.identifiers)
 
 

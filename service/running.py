@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import bindparam, select
 
-from agents import passes
+from agents import erasure, passes
 from agents.steps import BATCH_MAX, Line
 from agents.supervisor import Decide
 from domain.canonical import canonical
@@ -63,6 +63,7 @@ class Run:
     async def over(self, items: Iterable[Event | DeadRow]) -> None:
         """Decide about every event, in order; nothing is dropped silently."""
         await passes.recover(self._deps)
+        erasure.resume(self._deps)
         self._next_due = passes.next_due(self._assembly.database)
         for item in items:
             self.rows += 1
@@ -79,6 +80,7 @@ class Run:
     async def wake(self, now: datetime) -> None:
         """Settle what an earlier process left, and ask again about everything due by `now`."""
         await passes.recover(self._deps)
+        erasure.resume(self._deps)
         self.now = now
         self._next_due = passes.next_due(self._assembly.database)
         await self.advance(now)

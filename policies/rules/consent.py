@@ -172,19 +172,21 @@ class SuppressionRule(Speaker):
 
 
 def _is_lifted(suppression: Suppression, question: Question) -> bool:
-    """Whether somebody has agreed, at this address and to this, since it was made."""
-    since, action = suppression.since, question.candidate.action
+    """Whether what was said since it was made, by itself, is a yes to this at this address."""
+    since = suppression.since
     if not suppression.until_grant or since is None:
         return False
-    return any(
-        line.kind == "grant"
-        and line.contact_point == suppression.ref
-        and min(line.occurred_at, line.received_at) > since
-        and line.brand in (None, question.candidate.brand)
-        and line.channel in (None, action.channel)
-        and line.purpose in (None, question.purpose)
+    later = [
+        line
         for line in question.context.consents
-    )
+        if min(line.occurred_at, line.received_at) > since
+        and (
+            line.kind in ("denial", "objection", "suspicion")
+            or (line.kind == "grant" and line.contact_point == suppression.ref)
+        )
+    ]
+    said = answer(later, _question(question, question.purpose), question.at)
+    return said.value == "granted"
 
 
 class Reachable(Speaker):

@@ -13,6 +13,7 @@ from typing import Any
 
 import phonenumbers
 import phonenumbers.timezone
+import pytest
 
 from domain.action import Money, Offer
 from domain.consent import Consent
@@ -185,6 +186,37 @@ def test_case_09_spam_complaint_then_fraud_alert() -> None:
     alert = candidate(purpose="service", urgency="now", brand="bank")
     in_bank = context(suppressions=(complaint,), **BANK)
     assert isinstance(judged(guard(), alert, in_bank), Permit)
+
+
+@pytest.mark.parametrize(
+    ("said", "lifted"),
+    [
+        ((grant("2026-11-02T00:00:00Z"),), True),
+        ((), False),
+        ((grant("2026-10-01T00:00:00Z", received_at=at("2026-11-02T00:00:00Z")),), False),
+        ((grant("2026-11-02T00:00:00Z", contact_point=None),), False),
+        ((grant("2026-11-02T00:00:00Z", topic="news"),), False),
+        ((grant("2026-11-02T00:00:00Z", expires_at=at("2026-11-03T00:00:00Z")),), False),
+        ((grant("2026-11-02T00:00:00Z"), denial("2026-11-03T00:00:00Z")), False),
+        ((world.line("imported", "2026-11-02T00:00:00Z"),), False),
+        ((world.line("pending", "2026-11-02T00:00:00Z"),), False),
+    ],
+)
+def test_case_24_only_a_later_explicit_yes_lifts_an_erasure(
+    said: tuple[Consent, ...], lifted: bool
+) -> None:
+    """Said and received later, at this address, to this, still standing; an older yes never."""
+    erased = Suppression(
+        world.EMAIL, "address", None, None, "marketing", "erased",
+        until_grant=True, since=at("2026-11-01T00:00:00Z"),
+    )  # fmt: skip
+    asked = context(suppressions=(erased,), consents=(grant(), *said))
+    promo = judged(guard(), candidate(), asked)
+    assert isinstance(promo, Permit) is lifted
+    if isinstance(promo, Denial):
+        assert "suppressed" in codes(promo)
+        assert promo.next_eligible_at is None
+    assert isinstance(judged(guard(), candidate(purpose="order_update"), asked), Permit)
 
 
 def test_case_10_opt_out_between_reservation_and_send() -> None:

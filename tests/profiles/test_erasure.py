@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -7,26 +8,35 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any, get_args
 
 import pytest
 from sqlalchemy import select
 
+from agents import erasure
 from agents.minds.formula import FormulaMind
 from agents.reconsider import recompute
 from domain.context import Retention
+from domain.errors import UsageError
+from service import rights
 from service.assemble import kept_workspace
 from service.cli import main
 from store import tables as t
 from store.database import Database, open_database
 from store.packing import unpack
 from store.statements import Statement
+from store.work import Work
 from tests.shop import Shop, cart, consent, open_shop, row
+from tests.stores import Schema
+from tools.toolbox import Intent, Outcome
 from traces.ledger import verify
 
+YEAR = timedelta(days=365)
 ROOT = Path(__file__).resolve().parents[2]
 MAIL, PHONE, USER = "zanzibar.quux@shop.example", "+491701234567", "customer-zq-77"
 SECRETS = (MAIL, PHONE, USER, "Zerlinda", "Quuxington", "Xylophone Lane 7", "wobbly-gizmo")
@@ -267,29 +277,196 @@ def test_an_erasure_that_was_cut_short_is_done_by_asking_again(
     assert (person, "erasable") not in keys
 
 
+def erased_here(shop: Shop, person: str) -> None:
+    """The erasure itself, in this process."""
+    now = shop.database.clock()
+    done = erasure.erase(
+        shop.deps, person, received_at=now, at=now, by="ida", reason="", evidence_for=YEAR
+    )
+    asyncio.run(done)
+
+
+def before_commit(shop: Shop, what: Callable[[], object]) -> None:
+    """Have something happen once, between an erasure's reading and its commit."""
+    commit, done = shop.database.commit, list[object]()
+
+    def interrupted(works: Sequence[Work]) -> list[bool]:
+        if not done and any(work.shown_as.startswith("erasure") for work in works):
+            done.append(what())
+        return commit(works)
+
+    shop.database.commit = interrupted  # type: ignore[method-assign]
+
+
+def test_a_hold_that_comes_in_between_keeps_everything(tmp_path: Path) -> None:
+    """A legal hold set while an erasure is read wins, and no message is destroyed."""
+    with open_shop(tmp_path / "w", store=None) as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", email=MAIL), cart("2026-10-05T09:00:00Z")
+        )
+        person, sent = shop.rows("profiles")[0]["root_id"], shop.sent()
+        assert sent
+        before_commit(
+            shop, lambda: rights._record(shop.assembly, person, "hold", rights.Asked("ida", ""), {})
+        )
+        with pytest.raises(UsageError, match="legal hold"):
+            erased_here(shop, person)
+        assert shop.sent() == sent
+        assert all(kept["sealed"] is not None for kept in shop.rows("profiles"))
+
+
+def test_files_that_an_erasure_did_not_come_to_are_removed_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    """A process that dies right after the commit has erased: the next one removes the messages."""
+    folder = tmp_path / "w"
+    with open_shop(folder, store=None) as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", email=MAIL), cart("2026-10-05T09:00:00Z")
+        )
+        person = shop.rows("profiles")[0]["root_id"]
+    killed = (
+        "import os, signal, sys\n"
+        "from service import cli\n"
+        "from tools.channels.local import LocalOutbox\n"
+        "LocalOutbox.forget = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "cli.main(sys.argv[1:])"
+    )
+    arguments = ["profile", "erase", person, "--yes", "--workspace", str(folder)]
+    made = subprocess.run([sys.executable, "-c", killed, *arguments], cwd=ROOT, check=False)
+    assert made.returncode == -signal.SIGKILL
+    with open_shop(folder, store=None) as shop:
+        assert shop.rows("profiles")[0]["sealed"] is None
+        assert shop.sent()
+        shop.wake("2026-10-06T09:00:00Z")
+        assert not shop.sent()
+        assert [kept for kept in shop.rows("meta") if kept["key"].startswith("erasing")] == []
+
+
+def test_nobody_is_erased_while_another_worker_sends(tmp_path: Path, schema: Schema) -> None:
+    """What would come after its own erasure stops it; once it has ended, it goes."""
+    with (
+        open_shop(tmp_path / "w", store=schema.url) as one,
+        open_shop(tmp_path / "w", store=schema.url) as other,
+    ):
+        one.run(consent("granted", "2026-10-05T08:00:00Z", email=MAIL))
+        person, execute = one.rows("profiles")[0]["root_id"], one.deps.toolbox.execute
+        refused: list[str] = []
+
+        def meanwhile() -> None:
+            try:
+                erased_here(other, person)
+            except UsageError as error:
+                refused.append(error.cause)
+
+        async def slow(intent: Intent, work: Work) -> Outcome:
+            thread = Thread(target=meanwhile)
+            thread.start()
+            thread.join()
+            return await execute(intent, work)
+
+        one.deps.toolbox.execute = slow  # type: ignore[method-assign]
+        one.run(cart("2026-10-05T09:00:00Z"))
+        assert refused == ["another process is sending something to this person right now"]
+        assert one.sent()
+        erased_here(other, person)
+        assert not one.sent()
+        assert {step["state"] for step in one.rows("outbox")} == {"sent"}
+
+
+def test_an_address_that_was_only_named_is_suppressed_too(tmp_path: Path) -> None:
+    """One that a consent was given for, and that nobody ever was known by."""
+    with open_shop(tmp_path / "w", store=None) as shop:
+        shop.run(
+            row("signed_up", "2026-10-05T08:00:00Z"),
+            consent("granted", "2026-10-05T08:01:00Z", contact_point="second@shop.example"),
+        )
+        (named,) = {kept["contact_point"] for kept in shop.rows("consents")}
+    assert erase(tmp_path / "w", "user_id:c-1", "--yes") == 0
+    with open_shop(tmp_path / "w", store=None) as shop:
+        assert named in {kept["ref"] for kept in shop.rows("suppressions")}
+
+
+def shared_with_somebody_erased(folder: Path) -> None:
+    """Ann and Bob share an address and both agreed; Ann is erased."""
+    with open_shop(folder, store=None) as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", "ann", email=MAIL),
+            consent("granted", "2026-10-05T08:05:00Z", "bob", email=MAIL),
+        )
+    assert erase(folder, "user_id:ann", "--yes", "--at", "2026-10-06T00:00:00Z") == 0
+
+
+def test_who_shares_an_address_does_not_learn_of_the_erasure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other at the address hears that something is not available, and not what."""
+    shared_with_somebody_erased(tmp_path / "w")
+    with open_shop(tmp_path / "w", store=None) as shop:
+        line = shop.one(row("signed_up", "2026-10-07T09:00:00Z", "bob", email=MAIL))
+        assert line["code"] == "suppressed"
+    place = ["--workspace", str(tmp_path / "w")]
+    for audience, told in (("customer", False), ("auditor", True)):
+        capsys.readouterr()
+        assert main(["explain", line["decision_id"], "--audience", audience, *place]) == 0
+        out = capsys.readouterr().out
+        assert ("erased" in out) is told
+        assert ("suppressed" in out) is told
+
+
+def test_a_yes_to_one_topic_lifts_no_more_than_that(tmp_path: Path) -> None:
+    """An older yes to everything does not come back with a newer one to a single topic."""
+    shared_with_somebody_erased(tmp_path / "w")
+    with open_shop(tmp_path / "w", store=None) as shop:
+        shop.run(consent("granted", "2026-10-08T08:00:00Z", "bob", email=MAIL, topic="welcome"))
+        line = shop.one(cart("2026-10-09T09:00:00Z", "bob"))
+        assert "suppressed" in codes(shop, line, "remind_by_email")
+        shop.run(consent("granted", "2026-10-09T10:00:00Z", "bob", email=MAIL))
+        later = shop.one(cart("2026-10-10T11:00:00Z", "bob", cart_id="k-2"))
+        assert later["action"] == "remind_by_email"
+
+
+def test_nothing_is_said_in_the_name_of_who_was_erased(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An objection or a correction for them is refused, with what to do."""
+    with open_shop(shop, store=None) as opened_shop:
+        person = opened_shop.rows("profiles")[0]["root_id"]
+    assert erase(shop, person, "--yes") == 0
+    for words in (["object", person], ["rectify", person, "plan=1"]):
+        assert main(["profile", *words, "--workspace", str(shop)]) == 2
+        assert "was erased" in capsys.readouterr().err
+
+
+def test_the_proof_goes_at_its_date_unless_it_is_held(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before its date and under a hold it opens; after, no key of the person is left."""
+    place = ["--workspace", str(shop)]
+    with open_shop(shop, store=None) as opened_shop:
+        person = opened_shop.rows("profiles")[0]["root_id"]
+    assert erase(shop, person, "--yes", "--at", "2026-10-07T00:00:00Z") == 0
+
+    def left(when: str) -> set[str]:
+        assert main(["profile", "prune", "--at", when, *place]) == 0
+        with open_shop(shop, store=None) as now:
+            assert verify(now.database).people == 2
+            mine = [kept for kept in now.rows("data_keys") if kept["profile_id"] == person]
+            return {kept["retention"] for kept in mine}
+
+    assert left("2029-10-05T00:00:00Z") == {"evidence"}
+    assert main(["profile", "hold", person, "on", *place]) == 0
+    assert left("2029-10-07T00:00:00Z") == {"evidence"}
+    assert main(["profile", "hold", person, "off", *place]) == 0
+    assert left("2029-10-07T00:00:00Z") == set()
+    capsys.readouterr()
+    assert main(["profile", "prune", "--at", "2029-10-07T00:00:00Z", *place]) == 0
+    assert capsys.readouterr().out == "nothing is over its date\n"
+
+
 def test_an_erased_person_is_nobody(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No identifier leads to them any more."""
     assert erase(shop, f"user_id:{USER}", "--yes") == 0
     for who in (f"user_id:{USER}", f"email:{MAIL}", f"phone:{PHONE}"):
         assert main(["profile", "show", who, "--workspace", str(shop)]) == 2
     assert "nobody is known" in capsys.readouterr().err
-
-
-def test_evidence_goes_when_its_date_has_come(
-    shop: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Not a day before; then nothing opens it, once; the record verifies all the same."""
-    place = ["--workspace", str(shop)]
-    assert erase(shop, f"user_id:{USER}", "--yes", "--at", "2026-11-01T00:00:00Z") == 0
-    capsys.readouterr()
-    assert main(["profile", "prune", "--at", "2029-10-30T00:00:00Z", *place]) == 0
-    assert capsys.readouterr().out == "nothing is due\n"
-    assert main(["profile", "prune", "--at", "2029-11-01T00:00:00Z", *place]) == 0
-    assert "prune" in capsys.readouterr().out
-    assert main(["profile", "prune", "--at", "2029-11-02T00:00:00Z", *place]) == 0
-    assert capsys.readouterr().out == "nothing is due\n"
-    with closing(open_database(f"sqlite:///{shop}/safeconduct.db", writable=False)) as database:
-        for table in SEALED:
-            for data in opened(database, table):
-                assert not found_in(data), (table, data)
-        assert verify(database).people == 2

@@ -73,6 +73,47 @@ def test_a_customer_is_not_told_what_is_withheld(
         assert len(document["suppressions"]) == 1
 
 
+def test_a_customer_reads_no_colleagues_words_and_of_no_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What staff wrote about an approval or a request, and that a court wants the data, stays."""
+    place = ["--workspace", str(tmp_path / "w")]
+    with open_shop(tmp_path / "w", store=None) as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", email=MAIL),
+            row("self_service_failed", "2026-10-05T09:00:00Z", topic="returns"),
+            row("contact_opened", "2026-10-05T10:00:00Z", topic="returns"),
+        )
+        (waiting,) = shop.rows("approvals")
+    no = ["approvals", "reject", waiting["approval_id"], "--by", "ana", "--reason", "odd orders"]
+    assert main([*no, "--at", "2026-10-05T10:05:00Z", *place]) == 0
+    asked(capsys, "hold", "user_id:c-1", "on", "--reason", "a court's order", "--json", *place)
+    asked(capsys, "object", "user_id:c-1", "--reason", "a rude letter", "--json", *place)
+    words = ("odd orders", "a court's order", "a rude letter", waiting["rule"])
+    for audience, told in (("customer", False), ("auditor", True)):
+        (document,) = asked(capsys, "export", "user_id:c-1", "--audience", audience, *place)
+        rows = {name: document[name] for name in ("approvals", "approval_votes", "requests")}
+        assert [word in json.dumps(rows) for word in words] == [told] * len(words)
+        assert ("hold" in {one["kind"] for one in document["requests"]}) is told
+        assert len(document["approval_votes"]) == 1
+
+
+def test_an_export_holds_no_letters_of_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`c-1` stands in `c-12`, and is somebody else."""
+    place = ["--workspace", str(tmp_path / "w")]
+    with open_shop(tmp_path / "w", store=None) as shop:
+        shop.run(
+            row("signed_up", "2026-10-05T08:00:00Z"),
+            row("oops", "2026-10-05T09:00:00Z", "c-12", email=MAIL, brand="nobody's"),
+            row("oops", "2026-10-05T09:00:00Z", "c-1", email="mine@shop.example", brand="nobody's"),
+        )
+    (document,) = asked(capsys, "export", "user_id:c-1", *place)
+    assert len(document["dead_letters"]) == 1
+    assert MAIL not in json.dumps(document)
+
+
 def test_an_objection_holds_at_every_address(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
