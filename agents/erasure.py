@@ -40,6 +40,7 @@ REASON = "erased"
 _GONE: tuple[Table, ...] = (
     t.identifiers,
     t.logouts,
+    t.bounces,
     t.instances,
     t.assignments,
     t.timers,
