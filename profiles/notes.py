@@ -36,7 +36,9 @@ class Notes:
             self._note_consents(draft, snapshot)
         if draft.block is not None:
             self._note_block(draft, draft.block)
-        granted = [one.contact_point for one in draft.consent_lines if one.kind == "grant"]
+        explicit = any(said.kind == "grant" and not said.lasting for said in draft.statements)
+        lines = draft.consent_lines if explicit else ()
+        granted = [one.contact_point for one in lines if one.kind == "grant"]
         shown: list[tuple[bounces.ReachKind, str]] = [("verified", ref) for ref in granted if ref]
         if draft.reached is not None:
             kind, address = draft.reached
@@ -55,9 +57,8 @@ class Notes:
             return  # most addresses never bounce
         now = bounces.Reached(kind, perceived.arrival.event.time)
         until = bounces.unreachable_until([*before, now])
-        digest = self._vault.fingerprint_bytes(
-            "bounce", perceived.event_key + f"{kind}/{ref}".encode()
-        )
+        told_apart = perceived.event_key + f"{kind}/{ref}".encode()
+        digest = self._vault.fingerprint_bytes("bounce", told_apart)
         perceived.work.insert(
             t.bounces,
             bounce_id=time_ordered("b", now.at, digest),
