@@ -94,6 +94,27 @@ def test_case_12_a_purposeless_one_click_ends_all_marketing_there(shop: Shop) ->
     assert denials(shop) == [no]
 
 
+def test_the_command_answers_a_token_of_a_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--get` shows and changes nothing; without it the no is recorded, once; exit 2 if forged."""
+    from service import cli
+
+    folder = tmp_path / "w"
+    with open_shop(folder, store=None, changes=URL) as shop:
+        shop.run(consent("granted", "2026-10-05T08:00:00Z", email=MAIL))
+        token = token_for(shop, "marketing", "carts")
+    command = ["consent", "unsubscribe", token, "--workspace", str(folder)]
+    for more, says in ((["--get"], "unsubscribes from"), ([], "unsubscribed from"), ([], "unsub")):
+        capsys.readouterr()
+        assert cli.main([*command, *more, "--at", "2026-10-05T09:00:00Z"]) == 0
+        assert capsys.readouterr().out.startswith(says)
+        with open_shop(folder, store=None) as shop:
+            assert len(denials(shop)) == (0 if more else 1)
+    assert cli.main([*command[:2], token + "x", *command[3:]]) == 2
+    assert "no unsubscribe token of ours" in capsys.readouterr().err
+
+
 def test_a_token_of_one_topic_leaves_the_others(shop: Shop) -> None:
     """A no to one purpose and topic is no more than that."""
     request(shop, token_for(shop, "marketing", "welcome"), "2026-10-05T09:00:00Z")
