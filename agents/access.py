@@ -39,6 +39,7 @@ HELD: tuple[Table, ...] = (
     t.cases,
     t.events,
     t.logouts,
+    t.bounces,
     t.rulings,
     t.requests,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,12 @@ from domain.context import ContactPoint, Context
 from domain.journey import Journey
 from domain.proposal import Candidate
 from policies.expressions import Condition, RuleFailed, bind
+from profiles.unsubscribe import Subscription, headers
 
 PACKET_TRIED_MAX = 5
+
+Seal = Callable[[bytes], bytes]
+"""Seals what is handed out and read by us alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +103,14 @@ def _contact_point(workspace: Workspace, action: Action, context: Context) -> Co
     return found[-1] if found else None
 
 
-def steps(workspace: Workspace, candidate: Candidate, context: Context) -> tuple[Step, ...]:
+def steps(
+    workspace: Workspace, candidate: Candidate, context: Context, seal: Seal
+) -> tuple[Step, ...]:
     """The exact tool calls of a candidate. What is promised is granted before it is told."""
     action = candidate.action
     match action.tool:
         case "message":
-            message = Step("message", _message(workspace, candidate, context))
+            message = Step("message", _message(workspace, candidate, context, seal))
             return (*_grant(candidate), message)
         case "offer":
             return _grant(candidate)
@@ -121,7 +127,9 @@ def _grant(candidate: Candidate) -> tuple[Step, ...]:
     return (Step("offer", {"offer": offer, "brand": candidate.brand}),) if offer else ()
 
 
-def _message(workspace: Workspace, candidate: Candidate, context: Context) -> dict[str, Any]:
+def _message(
+    workspace: Workspace, candidate: Candidate, context: Context, seal: Seal
+) -> dict[str, Any]:
     action, point = candidate.action, candidate.contact_point
     brand = workspace.brands[candidate.brand]
     fields: dict[str, Any] = {**_personal(workspace, context), "brand.title": brand.title}
@@ -135,8 +143,29 @@ def _message(workspace: Workspace, candidate: Candidate, context: Context) -> di
         "sender": brand.senders.get(action.channel or "", ""),
         "subject": fill(action.subject, fields, shared=shared),
         "body": fill(action.body, fields, shared=shared),
-        "headers": {},
+        "headers": _headers(workspace, candidate, context, seal),
     }
+
+
+def _headers(
+    workspace: Workspace, candidate: Candidate, context: Context, seal: Seal
+) -> Mapping[str, str]:
+    """How to unsubscribe, where an e-mail is marketing and the brand answers such requests."""
+    action, point = candidate.action, candidate.contact_point
+    url = workspace.brands[candidate.brand].unsubscribe_url
+    purpose, _ = workspace.guard.judged(candidate)
+    marketing = workspace.policies.is_marketing(purpose)
+    if url is None or point is None or point.kind != "email" or not marketing:
+        return {}
+    about = Subscription(
+        brand=candidate.brand,
+        channel=action.channel or "",
+        contact_point=point.ref,
+        purpose=purpose,
+        topic=action.topic,
+        about=context.event.event_id,
+    )
+    return headers(url, seal, about)
 
 
 def _personal(workspace: Workspace, context: Context) -> Mapping[str, Any]:

@@ -43,6 +43,7 @@ _SHOWN_TO = tuple(one for one in get_args(Audience) if one != "customer")
 _GONE: tuple[Table, ...] = (
     t.identifiers,
     t.logouts,
+    t.bounces,
     t.instances,
     t.assignments,
     t.timers,
@@ -82,9 +83,6 @@ _DROP_CONTACTS = Statement(
 )
 _DESTROY_KEYS = Statement(
     delete(t.data_keys).where(_people(t.data_keys), t.data_keys.c.retention == "erasable")
-)
-_DESTROY_EVIDENCE = Statement(
-    delete(t.data_keys).where(_people(t.data_keys), t.data_keys.c.retention == "evidence")
 )
 _EMPTY_PROFILES = Statement(update(t.profiles).where(_people(t.profiles)).values(sealed=None))
 _CLOSE_CASES = Statement(

@@ -15,7 +15,7 @@ from agents.arbitration import arbitrate
 from agents.candidates import propose
 from agents.minds.mind import Mind
 from agents.record import Record, read_record
-from agents.thinking import Fingerprint, think
+from agents.thinking import Keyed, think
 from agents.workspace import Workspace
 from domain.canonical import canonical
 from domain.context import Pass
@@ -42,9 +42,9 @@ _VOTES = Statement(
 WorkspaceOf = Callable[[str], Workspace]
 
 
-def same_again(record: Record, workspace: Workspace, mind: Mind, fingerprint: Fingerprint) -> bool:
+def same_again(record: Record, workspace: Workspace, mind: Mind, keyed: Keyed) -> bool:
     """Whether thinking again about the recorded context gives the recorded one, byte for byte."""
-    again = think(record.context, workspace, mind, fingerprint)
+    again = think(record.context, workspace, mind, keyed)
     return canonical(again.thought) == canonical(record.thought)
 
 
@@ -69,7 +69,7 @@ def recompute(database: Database, workspace_of: WorkspaceOf, mind: Mind) -> Reco
             continue
         record = read_record(data)
         workspace = workspace_of(kept.decision().workspace_version)
-        if same_again(record, workspace, mind, database.vault.fingerprint_bytes):
+        if same_again(record, workspace, mind, database.vault):
             same += 1
         else:
             different.append(kept.decision_id)
@@ -107,7 +107,7 @@ def explain(
         outcomes=tuple(history.outcomes(decision_id)),
         children=tuple(history.children(decision_id)),
         votes=_votes(database, decision_id),
-        same=same_again(record, workspace, mind, database.vault.fingerprint_bytes),
+        same=same_again(record, workspace, mind, database.vault),
     )
 
 

@@ -101,13 +101,26 @@ class PeopleFile(Strict):
     people: dict[Id, PersonEntry]
 
 
+WebAddress = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", max_length=150
+    ),
+]
+
+
 class BrandEntry(Strict):
-    """One brand: whose data it is, and who it writes as."""
+    """One brand: whose data it is, who it writes as, and where one-click unsubscribing is answered.
+
+    With `unsubscribe_url`, marketing by e-mail bears `List-Unsubscribe` (RFC 8058), at
+    `/unsubscribe/TOKEN` below that address.
+    """
 
     title: Title = Field(examples=["The Shop"])
     controller: Id = Field(examples=["shop"])
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "EUR"
     senders: dict[Id, Title] = {}
+    unsubscribe_url: WebAddress | None = Field(default=None, examples=["https://shop.example"])
 
 
 class CategoryEntry(Strict):

@@ -137,14 +137,14 @@ def _arrivals(raw: Mapping[str, Any], deps: Deps) -> list[Arrival]:
 
 async def decide(batch: Batch, deps: Deps) -> Batch:
     """Think about each context; duplicates and dead letters need no thought."""
-    fingerprint = deps.database.vault.fingerprint_bytes
+    vault = deps.database.vault
     watch = batch.get("watch", IDLE)
     decided: list[Decided | None] = []
     for perceived in batch["perceived"]:
         decided.append(
             None
             if perceived.context is None
-            else think(perceived.context, deps.workspace, deps.mind, fingerprint)
+            else think(perceived.context, deps.workspace, deps.mind, vault)
         )
         watch.lap(id(perceived))
     return {"decided": tuple(decided)}

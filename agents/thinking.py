@@ -12,9 +12,10 @@ in the end to no action, which is a decision like any other and has its cause.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from agents.arbitration import arbitrate
 from agents.candidates import Proposed, holds, propose, steps
@@ -37,8 +38,15 @@ from domain.verdict import (
 )
 from policies.guard import Screening
 
-Fingerprint = Callable[[str, bytes], bytes]
-"""A keyed fingerprint of a kind and some bytes: 16 bytes."""
+
+class Keyed(Protocol):
+    """What thinking needs a key for; the same key gives the same bytes."""
+
+    def fingerprint_bytes(self, kind: str, data: bytes) -> bytes:
+        """16 bytes that stand for some bytes of a kind."""
+
+    def seal_token(self, data: bytes) -> bytes:
+        """What is handed out and read by us alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,7 @@ class _Sitting:
     mind: str
 
 
-def think(context: Context, workspace: Workspace, mind: Mind, fingerprint: Fingerprint) -> Decided:
+def think(context: Context, workspace: Workspace, mind: Mind, keyed: Keyed) -> Decided:
     """Decide. The same context, workspace, mind and key give the same thought, byte for byte."""
     proposed = propose(workspace, context)
     screenings = workspace.guard.screen(proposed.candidates, context)
@@ -124,7 +132,7 @@ def think(context: Context, workspace: Workspace, mind: Mind, fingerprint: Finge
             sitting.notes[id(chosen.candidate)] = "holdout"
             withheld = withheld or chosen
             continue
-        proposal = _proposal(workspace, chosen.candidate, context, fingerprint)
+        proposal = _proposal(workspace, chosen.candidate, context, keyed)
         verdict = workspace.guard.review(proposal, context)
         match verdict:
             case Permit() | Hold():
@@ -153,11 +161,11 @@ def _is_withheld(sitting: _Sitting, one: Ranked) -> bool:
 
 
 def _proposal(
-    workspace: Workspace, candidate: Candidate, context: Context, fingerprint: Fingerprint
+    workspace: Workspace, candidate: Candidate, context: Context, keyed: Keyed
 ) -> Proposal:
-    made = steps(workspace, candidate, context)
-    digest = fingerprint("proposal", proposal_body(candidate, made, context.event.event_id)).hex()
-    return Proposal(candidate, made, digest)
+    made = steps(workspace, candidate, context, keyed.seal_token)
+    body = proposal_body(candidate, made, context.event.event_id)
+    return Proposal(candidate, made, keyed.fingerprint_bytes("proposal", body).hex())
 
 
 def _settled(

@@ -27,6 +27,7 @@ from agents.schema import (
 from agents.templates import check_template
 from domain.action import Action, Offer
 from domain.canonical import canonical
+from domain.consent import PERMISSIONS
 from domain.context import CapScope
 from domain.errors import ConfigurationError
 from domain.journey import Journey
@@ -143,6 +144,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
     settings = settings_document.validate(SettingsFile)
     _check_settings(settings_document, settings)
     policies = load_policies({p: t for p, t in files.items() if p.startswith("policies/")})
+    _check_names(settings_document, settings, policies)
     offers = _offers(files["offers.yaml"], settings)
     actions = _actions(files["actions.yaml"], policies, offers, settings)
     journeys, entries, exits = _journeys(files, settings, policies, actions)
@@ -192,6 +194,25 @@ def _check_settings(document: Document, settings: SettingsFile) -> None:
                 "do not fit that",
                 place=document.place("channels", name),
                 remedy=f'write `adapter = "smtp"` and `[channels.{name}.smtp]`, or neither',
+            )
+
+
+def _check_names(document: Document, settings: SettingsFile, policies: PolicySet) -> None:
+    """The settings name only purposes and channels that the policies declare."""
+    purposes, channels = {*policies.purposes, *PERMISSIONS}, set(policies.channels)
+    named: list[tuple[str, str | None, set[str], tuple[str, ...]]] = []
+    for category, entry in settings.input.consent_categories.items():
+        entry_at = ("input", "consent_categories", category)
+        named.append(("purpose", entry.purpose, purposes, (*entry_at, "purpose")))
+        named.append(("channel", entry.channel, channels, (*entry_at, "channel")))
+    for event, channel in settings.signals.engagement.items():
+        named.append(("channel", channel, channels, ("signals", "engagement", event)))
+    for what, name, declared, at in named:
+        if name is not None and name not in declared:
+            raise ConfigurationError(
+                f"`{'.'.join(at[:3])}` names {what} `{name}`, which is not declared",
+                place=document.place(*at),
+                remedy=f"use one of {', '.join(sorted(declared))}, or declare it in `policies/`",
             )
 
 

@@ -13,6 +13,7 @@ from domain.event import Event
 from domain.journey import Journey
 from profiles import consents
 from profiles.activity import Activity
+from profiles.bounces import ReachKind
 from profiles.membership import Identified
 from profiles.state import Fragment
 from store.work import Work
@@ -60,16 +61,17 @@ class Draft:
 
     `keys` are contention keys that the event moves beside the person's. `domains` are fingerprints
     of the domains of `points`. `entering` is the instance that the event names of each journey it
-    concerns. `asks` says that there is something to decide: most events trigger no journey and
-    end none by a condition. `opted_out` says that this very message ended what was not ended
-    before. `before` is what the person had done before this pass, by brand.
+    concerns. `asks` says that there is something to decide: most events trigger no journey and end
+    none by a condition. `reached` is an address as written, and whether it works. `opted_out` says
+    that this very message ended what was not ended before. `before` is what the person had done
+    before this pass, by brand.
     """
 
     perceived: Perceived
     identified: Identified
     statements: tuple[consents.Statement, ...] = ()
     block: consents.Block | None = None
-    bounced: str | None = None
+    reached: tuple[ReachKind, str] | None = None
     consent_lines: list[Consent] = field(default_factory=list)
     block_lines: list[Suppression] = field(default_factory=list)
     points: tuple[ContactPoint, ...] = ()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from domain.consent import ConsentKind
 from domain.errors import InputError
 from domain.event import Event
 from domain.verdict import Audience
+from profiles.bounces import ReachKind
 from profiles.terms import Terms
 
 CONSENT_EVENT = "consent_changed"
@@ -19,13 +20,20 @@ BOUNCE_EVENT = "bounced"
 SUPPRESSION_EVENT = "suppression_added"
 MESSAGE_EVENT = "message_received"
 UNSUBSCRIBED_EVENT = "unsubscribed"
-UNREACHABLE_FOR = timedelta(days=180)
+DELIVERED_EVENT = "message_delivered"
+VERIFIED_EVENT = "address_verified"
 
 _KINDS: Mapping[str, ConsentKind] = {
     "granted": "grant",
     "denied": "denial",
     "objection": "objection",
     "pending": "pending",
+}
+_REACHED: Mapping[tuple[str, str], ReachKind] = {
+    (BOUNCE_EVENT, "hard"): "hard",
+    (BOUNCE_EVENT, "soft"): "soft",
+    (DELIVERED_EVENT, ""): "delivered",
+    (VERIFIED_EVENT, ""): "verified",
 }
 Target = Literal["address", "domain", "person"]
 Blocks = Literal["marketing", "all_but_mandatory", "all"]
@@ -197,16 +205,20 @@ def _suppression(event: Event, terms: Terms) -> Block:
     )
 
 
-def hard_bounce(event: Event) -> str | None:
-    """The address that a hard bounce in this event gives up, or None."""
-    kind = event.properties.get("type")
-    if event.name != BOUNCE_EVENT or str(kind).strip().lower() != "hard":
+def reached(event: Event) -> tuple[ReachKind, str] | None:
+    """What this event shows about whether an address works, and which; None where nothing.
+
+    Raises `InputError` where it does and names no address.
+    """
+    kind = _REACHED.get((event.name, str(event.properties.get("type")).strip().lower()))
+    kind = kind or _REACHED.get((event.name, ""))
+    if kind is None:
         return None
     address = readable(event, "contact_point")
     address = address or first(event, "email") or first(event, "phone")
     if address is None:
-        raise _invalid(event, "contact_point", "is missing", "say which address bounced")
-    return address
+        raise _invalid(event, "contact_point", "is missing", "say which address it is about")
+    return kind, address
 
 
 def observed_channel(event: Event, terms: Terms) -> str:

@@ -10,7 +10,7 @@ from domain.canonical import canonical
 from domain.consent import PERMISSIONS, RESTRICTING, Consent, repeats
 from domain.context import Suppression
 from domain.event import Event, Identifier
-from profiles import consents, queries
+from profiles import bounces, consents, queries
 from profiles.arrivals import Draft
 from profiles.cancelling import Scope, ask_again, cancel, everybody
 from profiles.prints import content_print, domain_ref, identifier_ref
@@ -37,15 +37,42 @@ class Notes:
             self._note_consents(draft, snapshot)
         if draft.block is not None:
             self._note_block(draft, draft.block, snapshot)
-        if draft.bounced is not None:
-            ref = self._address_ref(draft.bounced)
-            until = draft.perceived.arrival.event.received_at + consents.UNREACHABLE_FOR
-            draft.perceived.work.change(queries.GIVE_UP, point=ref, until=micros(until))
-            draft.keys.add(keys.point(ref))
-            draft.points = tuple(
-                replace(point, unreachable_until=until) if point.ref == ref else point
-                for point in draft.points
-            )
+        explicit = any(said.kind == "grant" and not said.lasting for said in draft.statements)
+        lines = draft.consent_lines if explicit else ()
+        granted = [one.contact_point for one in lines if one.kind == "grant"]
+        shown: list[tuple[bounces.ReachKind, str]] = [("verified", ref) for ref in granted if ref]
+        if draft.reached is not None:
+            kind, address = draft.reached
+            shown.insert(0, (kind, self._address_ref(address)))
+        for kind, ref in dict.fromkeys(shown):
+            self._note_reached(draft, kind, ref, snapshot)
+
+    def _note_reached(
+        self, draft: Draft, kind: bounces.ReachKind, ref: str, snapshot: Snapshot
+    ) -> None:
+        """Keep what shows whether an address works, and until when it does not."""
+        perceived = draft.perceived
+        draft.keys.add(keys.point(ref))
+        before = bounces.kept(snapshot, ref)
+        if not before and kind in ("delivered", "verified"):
+            return  # most addresses never bounce
+        now = bounces.Reached(kind, perceived.arrival.event.time)
+        until = bounces.unreachable_until([*before, now])
+        told_apart = perceived.event_key + f"{kind}/{ref}".encode()
+        digest = self._vault.fingerprint_bytes("bounce", told_apart)
+        perceived.work.insert(
+            t.bounces,
+            bounce_id=time_ordered("b", now.at, digest),
+            profile_id=draft.own,
+            ref=ref,
+            kind=kind,
+            at=micros(now.at),
+        )
+        perceived.work.change(queries.GIVE_UP, point=ref, until=micros(until))
+        draft.points = tuple(
+            replace(point, unreachable_until=until) if point.ref == ref else point
+            for point in draft.points
+        )
 
     def _note_consents(self, draft: Draft, snapshot: Snapshot) -> None:
         """Write down every statement that says something new, and wake what it may end."""

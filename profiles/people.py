@@ -137,7 +137,7 @@ class People:
         if perceived.arrival.asked.kind == "event":
             draft.statements = statements(event, self._terms)
             draft.block = consents.block(event, self._terms)
-            draft.bounced = consents.hard_bounce(event)
+            draft.reached = consents.reached(event)
             if not restricts(event, self._terms):
                 self._check_brand(event)
             if event.name == OBSERVED_EVENT:

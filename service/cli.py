@@ -496,6 +496,24 @@ def consent_show(
     return _print(consent_answers(workspace, store, who, at, as_json=as_json))
 
 
+@consent.command("unsubscribe")
+def consent_unsubscribe(
+    token: Annotated[str, typer.Argument(help="The token in a message's `List-Unsubscribe`.")],
+    get: Annotated[
+        bool, typer.Option("--get", help="Only show what it is about, as a visited page would.")
+    ] = False,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Answer a one-click unsubscribe: nothing more of that kind goes to that address."""
+    from service.subscriptions import Method, unsubscribe
+
+    method: Method = "GET" if get else "POST"
+    return _print(unsubscribe(workspace, store, token, method, at, as_json=as_json))
+
+
 @kill.command("on")
 def kill_on(
     scope: Scope,

@@ -145,6 +145,19 @@ logouts = Table(
     sqlite_with_rowid=False,
 )
 
+bounces = Table(
+    "bounces",
+    metadata,
+    # Which event it was, and so that none counts twice.
+    Column("bounce_id", String, primary_key=True),
+    Column("profile_id", String, nullable=False),
+    Column("ref", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("at", _AT, nullable=False),
+    Index(None, "ref", "kind", "at"),
+    Index(None, "profile_id"),
+)
+
 consents = Table(
     "consents",
     metadata,

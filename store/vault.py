@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -28,6 +28,7 @@ from domain.errors import StoreError
 KEY_BYTES = 32
 KEY_VARIABLE = "SAFECONDUCT_KEY"
 _NONCE_BYTES = 12
+_TOKEN = b"unsubscribe"
 _CHECKED = b"safeconduct, fingerprints of format 2"  # a store of another format is refused
 _CIPHERS_MAX = 50_000
 _FINGERPRINTS_MAX = 4_096
@@ -111,6 +112,7 @@ class Vault:
 
     def __init__(self, key: bytes) -> None:
         self._wrapper = AESGCM(_derive(key, b"wrap"))
+        self._tokens = AESSIV(_derive(key, b"tokens"))
         self._letters = AESGCM(_derive(key, b"dead letters"))
         self._fingerprints = _derive(key, b"fingerprints")
         self._ledger = _derive(key, b"ledger")
@@ -177,6 +179,17 @@ class Vault:
     def open_letter(self, sealed: bytes) -> bytes:
         """Decrypt what `seal_letter` made."""
         return _open(self._letters, sealed, b"dead")
+
+    def seal_token(self, data: bytes) -> bytes:
+        """Encrypt what is handed out for good; equal data give equal bytes (RFC 5297)."""
+        return self._tokens.encrypt(data, [_TOKEN])
+
+    def open_token(self, sealed: bytes) -> bytes | None:
+        """Decrypt what `seal_token` made; None where it was made by somebody else, or altered."""
+        try:
+            return self._tokens.decrypt(sealed, [_TOKEN])
+        except (InvalidTag, ValueError):
+            return None
 
     def _remember(self, key_id: KeyId, cipher: AESGCM) -> None:
         self._ciphers[key_id] = cipher

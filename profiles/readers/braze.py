@@ -1,7 +1,7 @@
 """Reads Braze Currents events, as sent over HTTP (`user`, `properties`) or flat as in storage.
 
 After Braze's public documentation: "Custom HTTP connector", "Message engagement events" and
-"Customer behavior and user events". A no, a complaint, a hard bounce and a send are told in the
+"Customer behavior and user events". A no, a complaint, a bounce and a send are told in the
 words that are acted on, and so is a message from a customer, which may be a no; a yes is not, for
 Braze names no purpose that was agreed to. Every other
 event keeps its own name and properties.
@@ -124,6 +124,8 @@ def _restriction(row: _Row) -> tuple[str, dict[str, Any]] | None:
             return COMPLAINT_EVENT, _to(row, "email")
         case ["users", "messages", "email", "Bounce"]:
             return BOUNCE_EVENT, {"type": "hard", **_to(row, "email")}
+        case ["users", "messages", "email", "SoftBounce"]:
+            return BOUNCE_EVENT, {"type": "soft", **_to(row, "email")}
         case ["users", "messages", "email", "Unsubscribe"]:
             return _denial(row, "email")
         case ["users", "messages", channel, "InboundReceive"] if row.says("action", "unsubscribed"):

@@ -190,13 +190,13 @@ def test_a_decision_can_be_decided_again_from_its_record(tmp_path: Path) -> None
             row("self_service_failed", "2026-10-05T10:05:00Z", topic="returns"),
             row("contact_opened", "2026-10-06T11:00:00Z", topic="returns"),
         )
-        fingerprint = shop.database.vault.fingerprint_bytes
+        vault = shop.database.vault
         for kept in shop.rows("decisions"):
             data = shop.deps.history.get(kept["decision_id"]).record()
             assert data is not None
             record = read_record(data)
             assert canonical(record) == data
-            assert same_again(record, shop.assembly.workspace, FormulaMind(), fingerprint)
+            assert same_again(record, shop.assembly.workspace, FormulaMind(), vault)
 
 
 @settings(

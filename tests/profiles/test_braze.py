@@ -97,6 +97,17 @@ RESTRICTIONS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
 ]
 
 
+def test_a_soft_bounce_is_one_of_several() -> None:
+    """It is counted, and by itself stops nothing."""
+    for write in (event, flat):
+        told = read(write(event_type="users.messages.email.SoftBounce", email_address=MAIL))
+        assert told.name == "bounced"
+        assert told.properties["type"] == "soft"
+        assert told.properties["contact_point"] == MAIL
+    told = read(event(event_type="users.messages.email.Open", email_address=MAIL))
+    assert told.name == "users.messages.email.Open"
+
+
 @pytest.mark.parametrize("write", [event, flat], ids=["http", "storage"])
 @pytest.mark.parametrize(
     ("said", "name", "properties"), RESTRICTIONS, ids=[r[0]["event_type"] for r in RESTRICTIONS]
@@ -141,7 +152,6 @@ def test_a_no_that_names_no_address_or_channel_is_wider() -> None:
         },
         {"event_type": "users.messages.sms.InboundReceive", "action": "subscribed"},
         {"event_type": "users.messages.sms.InboundReceive", "action": "none"},
-        {"event_type": "users.messages.email.SoftBounce", "email_address": MAIL},
         {"event_type": "users.messages.email.Open", "email_address": MAIL},
         {"event_type": "users.messages.pushnotification.Bounce"},
         {"event_type": "users.messages.contentcard.Send"},

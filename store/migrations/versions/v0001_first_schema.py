@@ -59,6 +59,16 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('profile_id', 'journey', name=op.f('pk_assignments')),
     sqlite_with_rowid=False
     )
+    op.create_table('bounces',
+    sa.Column('bounce_id', STRING, nullable=False),
+    sa.Column('profile_id', STRING, nullable=False),
+    sa.Column('ref', STRING, nullable=False),
+    sa.Column('kind', STRING, nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('bounce_id', name=op.f('pk_bounces'))
+    )
+    op.create_index(op.f('ix_bounces_profile_id'), 'bounces', ['profile_id'], unique=False)
+    op.create_index(op.f('ix_bounces_ref_kind_at'), 'bounces', ['ref', 'kind', 'at'], unique=False)
     op.create_table('cases',
     sa.Column('case_id', STRING, nullable=False),
     sa.Column('profile_id', STRING, nullable=False),
@@ -434,6 +444,9 @@ def downgrade() -> None:
     op.drop_table('chains')
     op.drop_index('ix_cases_open', table_name='cases', sqlite_where=sa.text("state = 'open'"), postgresql_where=sa.text("state = 'open'"))
     op.drop_table('cases')
+    op.drop_index(op.f('ix_bounces_ref_kind_at'), table_name='bounces')
+    op.drop_index(op.f('ix_bounces_profile_id'), table_name='bounces')
+    op.drop_table('bounces')
     op.drop_table('assignments')
     op.drop_index(op.f('ix_approvals_state_expires_at'), table_name='approvals')
     op.drop_index(op.f('ix_approvals_profile_id'), table_name='approvals')
