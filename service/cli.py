@@ -562,6 +562,24 @@ def consent_import(
     return code
 
 
+@consent.command("export")
+def consent_export(
+    who: Annotated[
+        str | None,
+        typer.Argument(metavar="[WHO]", help="Only this person's records. [default: everybody's]"),
+    ] = None,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="A record a line, instead of one array.")
+    ] = False,
+    workspace: Workspace = None,
+    store: Store = None,
+) -> int:
+    """Print the ledger as consent records after ISO/IEC TS 27560."""
+    from service.consent_records import exported
+
+    return _print(exported(workspace, store, who, json_lines=json_lines))
+
+
 @kill.command("on")
 def kill_on(
     scope: Scope,

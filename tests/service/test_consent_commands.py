@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from service.cli import main
 from tests.shop import consent, open_shop, row
@@ -217,3 +219,107 @@ def test_no_retry_makes_an_event_of_a_row(shop: Path, capsys: pytest.CaptureFixt
     assert main(["events", "retry", "--workspace", str(shop), "--at", AT]) == 0
     with open_shop(shop, store=None) as opened:
         assert opened.rows("consents") == []
+
+
+SAID = st.sampled_from(["granted", "denied", "objection", "pending", "doubt"])
+ROWS = st.tuples(
+    st.sampled_from(["granted", "granted", "pending", "denied"]),
+    st.sampled_from(["2026-01-01T00:00:00Z", "2026-10-05T12:00:00Z", "2026-11-30T00:00:00Z", ""]),
+)
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(SAID, min_size=1, max_size=3), st.lists(ROWS, min_size=1, max_size=3))
+def test_no_import_makes_a_yes_of_a_no(
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+    told_before: list[str],
+    rows: list[tuple[str, str]],
+) -> None:
+    """Whatever was said, and whatever a list says of it: what was no yes before is none after."""
+    folder = tmp_path_factory.mktemp("shop") / "w"
+    with open_shop(folder, store=None) as opened:
+        opened.run(row("page_viewed", "2026-10-05T08:00:00Z", email=MAIL))
+        for hour, one in enumerate(told_before, 9):
+            when = f"2026-10-05T{hour:02}:00:00Z"
+            doubt = row(
+                "message_received", when, channel="email", text="please no more stop",
+                email=MAIL, **{"from": MAIL},
+            )  # fmt: skip
+            opened.run(doubt if one == "doubt" else consent(one, when, email=MAIL))
+    before = value(capsys, folder)
+    lines = [f"{MAIL},{said},email,marketing,{when}" for said, when in rows]
+    text = "\n".join(["email,value,channel,purpose,occurred_at", *lines])
+    made = asked(capsys, folder, "import", listed(folder, text), "--at", AT)
+    assert made["dead"] == 0
+    after = value(capsys, folder)
+    if before in ("denied", "objection", "conflict"):
+        assert after != "granted"
+        assert made["granted"] == 0
+    if before in ("unset", "granted") and {said for said, _ in rows} == {"granted"}:
+        assert after == "granted"
+
+
+def exported(capsys: pytest.CaptureFixture[str], workspace: Path, *arguments: str) -> Any:
+    """The records that are handed out, which are the same as an array and as lines."""
+    whole = json.loads(told(capsys, workspace, "export", *arguments))
+    lines = told(capsys, workspace, "export", *arguments, "--json-lines").splitlines()
+    assert [json.loads(line) for line in lines] == whole
+    return whole
+
+
+def test_a_record_holds_all_that_was_said_of_one_question(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What TS 27560 asks of a record is there, and its events are the lines in order."""
+    scope = ("--channel", "email", "--purpose", "marketing")
+    ends = ("--wording", "Yes, news.", "--expires-at", "2026-11-05T09:00:00Z", "--by", "ida")
+    told(capsys, shop, "set", "user_id:c-1", "--grant", *scope, *ends, "--at", AT)
+    told(capsys, shop, "set", "user_id:c-1", "--deny", *scope, "--at", "2026-10-07T09:00:00Z")
+    (record,) = exported(capsys, shop, f"email:{MAIL}")
+    (same,) = exported(capsys, shop)
+    assert same == record
+    assert record.keys() >= {"schema_version", "record_id", "pii_principal_id"}
+    (purpose,) = record["pii_processing"]["purposes"]
+    assert (purpose["purpose"], purpose["lawful_basis"]) == ("marketing", "consent")
+    assert purpose["retention_period"] == "P1095D"
+    assert record["pii_processing"]["privacy_notice"] == "Yes, news."
+    assert [one["party_id"] for one in record["party_identification"]] == ["shop"]
+    states = [one["event_state"] for one in record["events"]]
+    assert states == ["consent given", "consent refused or withdrawn"]
+    yes = record["events"][0]
+    assert (yes["event_time"], yes["validity_duration"]) == ("2026-10-06T09:00:00.000Z", "P30D")
+    assert yes["entity_id"] == "ida"
+    assert record["x_scope"]["address"] == MAIL
+
+
+def test_each_person_has_records_of_their_own(
+    shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody's records come person by person, however few are in memory at a time."""
+    rows = [f"p{n}@example.com,granted,email,marketing" for n in range(7)]
+    text = "\n".join(["email,value,channel,purpose", *rows])
+    asked(capsys, shop, "import", listed(shop, text), "--at", AT)
+    whole = exported(capsys, shop)
+    assert len({one["pii_principal_id"] for one in whole}) == len(whole) == 7
+    monkeypatch.setattr("service.consent_records.PEOPLE_MAX", 2)
+    assert exported(capsys, shop) == whole
+
+
+def test_who_was_erased_is_in_no_record(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The proof of consent stays, without the address and without a word of theirs."""
+    columns = "email,value,channel,purpose,wording,contact_point"
+    text = f'{columns}\n{MAIL},granted,email,marketing,"to {MAIL}",{MAIL}\n'
+    asked(capsys, shop, "import", listed(shop, text), "--at", AT)
+    assert MAIL in json.dumps(exported(capsys, shop))
+    done = ["profile", "erase", f"email:{MAIL}", "--yes", "--workspace", str(shop)]
+    assert main([*done, "--at", "2026-10-07T09:00:00Z"]) == 0
+    (record,) = exported(capsys, shop)
+    assert MAIL not in json.dumps(record)
+    assert record["events"][0]["event_state"] == "consent given"
