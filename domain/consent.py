@@ -100,7 +100,7 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
     and its `received_at` are later. A denial that occurred before a grant but arrived after it is
     a `conflict`. An objection yields only to a later explicit grant that names the very topic.
     An imported yes counts only where nobody has said no. A suspicion is a `conflict` until a later
-    explicit statement, and weakens no denial.
+    explicit yes or no, and weakens no denial; that a yes is awaited is neither.
     """
     relevant = sorted(
         (line for line in lines if covers(line, ask)),
@@ -128,7 +128,8 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
                 if _overtakes(line, denials):
                     value = "granted" if line.kind == "grant" else "pending"
                     grant = line
-                    suspicions = [one for one in suspicions if not _overtakes(line, (one,))]
+                    if line.kind == "grant":
+                        suspicions = [one for one in suspicions if not _overtakes(line, (one,))]
                 if line.kind == "grant" and line.topic is not None and _overtakes(line, objections):
                     objections.clear()
     if objections:

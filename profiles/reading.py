@@ -11,7 +11,7 @@ from typing import Any
 from domain.canonical import canonical
 from domain.errors import InputError
 from domain.event import Event, EventKind, Identifier
-from profiles.readers import braze, cloudevents, segment, snowplow, xdm
+from profiles.readers import braze, cloudevents, consent_rows, segment, snowplow, xdm
 from profiles.readers import canonical as canonical_lines
 from profiles.readers.claims import identifiers
 from profiles.readers.decoding import batch_items, decode
@@ -35,7 +35,15 @@ REASONS: tuple[str, ...] = (
 )
 
 # The first that recognises a row reads it: Segment and Snowplow write `event`, too.
-READERS: tuple[Reader, ...] = (cloudevents, segment, xdm, snowplow, canonical_lines, braze)
+READERS: tuple[Reader, ...] = (
+    cloudevents,
+    segment,
+    xdm,
+    snowplow,
+    canonical_lines,
+    braze,
+    consent_rows,
+)
 
 _OWN_WORDS: Mapping[EventKind, str] = {
     "identify": "identified",

@@ -514,6 +514,103 @@ def consent_unsubscribe(
     return _print(unsubscribe(workspace, store, token, method, at, as_json=as_json))
 
 
+Source = Annotated[str, typer.Option("--source", help="Whose list it is; kept with every line.")]
+
+
+@consent.command("set")
+def consent_set(
+    who: Who,
+    grant: Annotated[bool, typer.Option("--grant", help="They agreed.")] = False,
+    deny: Annotated[bool, typer.Option("--deny", help="They said no, or took a yes back.")] = False,
+    objects: Annotated[
+        bool, typer.Option("--object", help="They object: at every address and on every channel.")
+    ] = False,
+    pending: Annotated[bool, typer.Option("--pending", help="Asked; not confirmed yet.")] = False,
+    channel: Annotated[
+        str | None, typer.Option("--channel", help="On this channel. [default: a no: on all]")
+    ] = None,
+    purpose: Annotated[
+        str | None, typer.Option("--purpose", help="To this purpose. [default: a no: to all]")
+    ] = None,
+    topic: Annotated[str | None, typer.Option("--topic", help="Only this topic.")] = None,
+    brand: Annotated[
+        str | None, typer.Option("--brand", help="Of this brand. [default: the workspace's]")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="At this address. [default: a yes: the newest; a no: all]"),
+    ] = None,
+    wording: Annotated[str | None, typer.Option("--wording", help="The words agreed to.")] = None,
+    expires_at: Annotated[
+        str | None, typer.Option("--expires-at", help="When a yes ends, as RFC 3339.")
+    ] = None,
+    reason: Reason = "",
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Write down what a person said, and show what the ledger answers then."""
+    from service.consents import Scope, chosen, set_consent
+
+    value = chosen(grant=grant, deny=deny, objects=objects, pending=pending)
+    scope = Scope(channel, purpose, topic, brand, address)
+    evidence = {
+        "wording": wording,
+        "expires_at": expires_at,
+        "reason": reason or None,
+        "by": _who(by),
+    }
+    return _print(set_consent(workspace, store, who, value, scope, evidence, at, as_json=as_json))
+
+
+@consent.command("import")
+def consent_import(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="CSV with a header, JSON lines or an array; `-` reads stdin."
+        ),
+    ],
+    source: Source = "import",
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who imports it; kept with every line.")
+    ] = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on dead letters.")] = False,
+    at: At = None,
+) -> int:
+    """Write lists of consents into the ledger; a yes in them never undoes a no."""
+    from service.consents import import_lists
+
+    summary, code = import_lists(
+        files, workspace, store, source=source, by=by, at=at, as_json=as_json, strict=strict
+    )
+    _print(summary)
+    return code
+
+
+@consent.command("export")
+def consent_export(
+    who: Annotated[
+        str | None,
+        typer.Argument(metavar="[WHO]", help="Only this person's records. [default: everybody's]"),
+    ] = None,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="A record a line, instead of one array.")
+    ] = False,
+    workspace: Workspace = None,
+    store: Store = None,
+) -> int:
+    """Print the ledger as consent records after ISO/IEC TS 27560."""
+    from service.consent_records import exported
+
+    return _print(exported(workspace, store, who, json_lines=json_lines))
+
+
 @kill.command("on")
 def kill_on(
     scope: Scope,

@@ -70,7 +70,7 @@ def run_files(
 ) -> int:
     """Decide about every event of the files; 1 with `strict` where some could not be read."""
     span, undated_at = duration_given(reorder), instant_given(at)
-    with _Progress(files) as progress:
+    with Progress(files) as progress:
         with _writing(workspace, store) as assembly:
             items = read_inputs(
                 files, assembly.reading, at=undated_at, reorder=span, progress=progress.tell
@@ -251,7 +251,7 @@ class _Printer:
             )
 
 
-class _Progress:
+class Progress:
     """A progress bar on standard error, for input that takes longer than a moment."""
 
     def __init__(self, files: Iterable[str]) -> None:
@@ -291,7 +291,7 @@ class _Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -59,13 +59,16 @@ class DeadRow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
     """One row's bytes, and its place; `fault` says why it cannot be read at all."""
 
     raw: bytes
     place: str
     fault: InputError | None = None
 
+
+Shape = Callable[[Iterator[Row]], Iterator[Row]]
+"""Makes the rows of one file, such as lines of CSV, into rows that hold JSON."""
 
 _Keyed = tuple[datetime, int, int, Event | DeadRow]
 
@@ -77,6 +80,7 @@ def read_inputs(
     at: datetime | None = None,
     reorder: timedelta = timedelta(0),
     progress: Progress | None = None,
+    shape: Shape | None = None,
 ) -> Iterator[Event | DeadRow]:
     """Every row of every file, merged by time; ties go by file, then by line.
 
@@ -85,6 +89,7 @@ def read_inputs(
         at: the instant of rows that bear none; the clock's where it is not given.
         reorder: how long a row may be out of order; rows are held back for as long.
         progress: told how many bytes of input were taken since it was last told.
+        shape: what makes each file's rows JSON, where they are written otherwise.
 
     Raises:
         UsageError: at once, where a path is no file that can be read.
@@ -92,7 +97,7 @@ def read_inputs(
     opened = [_open(path) for path in paths]
     undated_at = at or datetime.now(UTC)
     streams = [
-        _keyed(_File(path, file, progress), number, reading, undated_at)
+        _keyed(_File(path, file, progress, shape), number, reading, undated_at)
         for number, (path, file) in enumerate(zip(paths, opened, strict=True))
     ]
     merged = heapq.merge(*streams) if len(streams) > 1 else streams[0] if streams else iter(())
@@ -160,7 +165,7 @@ def _items(
                 yield equals.told_apart(item)
 
 
-def _dead(row: _Row, error: InputError, equals: _Equals) -> DeadRow:
+def _dead(row: Row, error: InputError, equals: _Equals) -> DeadRow:
     raw = row.raw[:DEAD_BYTES_MAX]
     return DeadRow(
         place=error.place or row.place,
@@ -227,19 +232,25 @@ class _Equals:
 class _File:
     """One file, cut into rows."""
 
-    def __init__(self, path: str, file: BinaryIO, progress: Progress | None) -> None:
+    def __init__(
+        self, path: str, file: BinaryIO, progress: Progress | None, shape: Shape | None
+    ) -> None:
         self.path = path
+        self._shape = shape
         self._shown_as = "standard input" if path == STANDARD_INPUT else path
         self._counted = _Counted(file, progress)
 
-    def rows(self) -> Iterator[_Row]:
+    def rows(self) -> Iterator[Row]:
         """Every row; a fault of the file itself is the last one."""
+        return self._shape(self._written()) if self._shape is not None else self._written()
+
+    def _written(self) -> Iterator[Row]:
         try:
             with self._counted:
                 yield from self._cut()
         except _Unreadable as error:
             fault = InputError(error.reason, error.cause, place=self._shown_as, remedy=error.remedy)
-            yield _Row(b"", self._shown_as, fault)
+            yield Row(b"", self._shown_as, fault)
         except OSError as error:
             fault = InputError(
                 "unreadable",
@@ -247,9 +258,9 @@ class _File:
                 place=self._shown_as,
                 remedy="read the file again",
             )
-            yield _Row(b"", self._shown_as, fault)
+            yield Row(b"", self._shown_as, fault)
 
-    def _cut(self) -> Iterator[_Row]:
+    def _cut(self) -> Iterator[Row]:
         source = _Source(self._counted)
         head = source.peek()
         first = head.lstrip()[:1]
@@ -259,24 +270,24 @@ class _File:
             return self._values(source, b"", lambda _, line: f"{self._shown_as}:{line}")
         return self._lines(source)
 
-    def _lines(self, source: _Source) -> Iterator[_Row]:
+    def _lines(self, source: _Source) -> Iterator[Row]:
         for number, (line, whole) in enumerate(source.lines(), 1):
             stripped = line.strip()
             place = f"{self._shown_as}:{number}"
             if not whole:
-                yield _Row(stripped, place, _too_large(place))
+                yield Row(stripped, place, _too_large(place))
             elif stripped:
-                yield _Row(stripped, place)
+                yield Row(stripped, place)
 
     def _values(
         self, source: _Source, separator: bytes, place: Callable[[int, int], str]
-    ) -> Iterator[_Row]:
+    ) -> Iterator[Row]:
         splitter = _Splitter(in_array=bool(separator))
         number = 0
         for chunk in source.chunks():
             for raw, line, whole in splitter.feed(chunk):
                 shown = place(number, line)
-                yield _Row(raw, shown, None if whole else _too_large(shown))
+                yield Row(raw, shown, None if whole else _too_large(shown))
                 number += 1
         for raw, line, _ in splitter.rest():
             shown = place(number, line)
@@ -286,7 +297,7 @@ class _File:
                 place=shown,
                 remedy="check that the file is complete",
             )
-            yield _Row(raw, shown, fault)
+            yield Row(raw, shown, fault)
 
 
 def _too_large(place: str) -> InputError:

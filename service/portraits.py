@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.workspace import Workspace
 from domain.canonical import canonical
-from domain.consent import ConsentQuestion, answer
+from domain.consent import ConsentAnswer, ConsentQuestion, answer
 from profiles.identity import Link, Why
 from profiles.state import Fragment, Known
 from profiles.views import Member, Said, View, view
@@ -44,19 +44,26 @@ def consent_answers(
     lines = [said.line for said in found.said]
     for ask, address in _questions(found, loaded):
         said = answer(lines, ask, now)
-        if as_json:
-            yield {
-                "brand": ask.brand,
-                "channel": ask.channel,
-                "address": address,
-                "purpose": ask.purpose,
-                "consent": said.value,
-                "by": list(said.by),
-            }
-        else:
-            about = f"{ask.brand} {ask.channel} {ask.purpose}"
-            by = f"by {', '.join(said.by)}" if said.by else "nothing was said"
-            yield f"{said.value:<12}{about:<32}  {address or 'no address':<32}  {by}"
+        yield answer_json(ask, address, said) if as_json else answer_text(ask, address, said)
+
+
+def answer_json(ask: ConsentQuestion, address: str | None, said: ConsentAnswer) -> dict[str, Any]:
+    """One answer of the ledger as plain data."""
+    return {
+        "brand": ask.brand,
+        "channel": ask.channel,
+        "address": address,
+        "purpose": ask.purpose,
+        "consent": said.value,
+        "by": list(said.by),
+    }
+
+
+def answer_text(ask: ConsentQuestion, address: str | None, said: ConsentAnswer) -> str:
+    """One answer of the ledger as a line for people."""
+    about = f"{ask.brand} {ask.channel} {ask.purpose}" + (f" {ask.topic}" if ask.topic else "")
+    by = f"by {', '.join(said.by)}" if said.by else "nothing was said"
+    return f"{said.value:<12}{about:<32}  {address or 'no address':<32}  {by}"
 
 
 def _seen(

@@ -6,22 +6,18 @@ Each leaves a receipt in the person's chain, with the clock that the law sets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 from agents import erasure
 from agents.access import Access
 from agents.minds.formula import FormulaMind
-from agents.steps import Line
-from agents.supervisor import through_graph
 from domain.canonical import parse
 from domain.errors import StoreError, UsageError
-from domain.event import Event, EventKind, Identifier
+from domain.event import EventKind
 from domain.verdict import Audience
 from profiles import queries, requests
 from profiles.cancelling import Scope, cancel
@@ -30,22 +26,18 @@ from profiles.requests import Receipt, RequestKind
 from profiles.views import View, find_root, view
 from service.assemble import (
     Assembly,
-    assemble,
     assemble_reading,
     kept_workspace,
     make_identity,
     make_terms,
 )
-from service.inputs import DeadRow
 from service.lines import stamp
 from service.portraits import Printed, portrait_json
-from service.running import Run
 from service.settings import find_workspace, instant_given, load
+from service.telling import run_of, seen, tell, writing
 from store import keys
 from store.database import Snapshot
 from store.work import Work
-
-SOURCE = "safeconduct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +85,7 @@ def erase(
     as_json: bool,
 ) -> Printed:
     """Erase a person and print the receipt; without `yes` say what it would be."""
-    with _writing(workspace, store) as assembly:
+    with writing(workspace, store) as assembly:
         deps, evidence_for = assembly.deps, assembly.workspace.retention.evidence
         received_at, now = asked.times(assembly)
         root = _known_or_erased(assembly, who)
@@ -129,7 +121,7 @@ def object_(
 ) -> Printed:
     """Write the person's objection into the consent ledger, for every address there ever is."""
     said = {"value": "objection"} | ({"purpose": purpose} if purpose else {})
-    with _writing(workspace, store) as assembly:
+    with writing(workspace, store) as assembly:
         named: tuple[EventKind, str] = ("track", CONSENT_EVENT)
         known = make_terms(assembly.workspace).purposes
         if purpose is not None and purpose not in known:
@@ -154,7 +146,7 @@ def rectify(
 ) -> Printed:
     """Put traits right, as of now."""
     traits = dict(_trait(one) for one in given)
-    with _writing(workspace, store) as assembly:
+    with writing(workspace, store) as assembly:
         named: tuple[EventKind, str] = ("identify", "identified")
         yield from _as_event(assembly, who, "rectify", named, asked, traits=traits, as_json=as_json)
 
@@ -203,7 +195,7 @@ def listed(workspace: Path | None, store: str | None, *, only_open: bool, as_jso
 
 def prune(workspace: Path | None, store: str | None, at: str | None, *, as_json: bool) -> Printed:
     """Destroy what was kept of erased people, where its date has come."""
-    with _writing(workspace, store) as assembly:
+    with writing(workspace, store) as assembly:
         now = instant_given(at) or assembly.database.clock()
         pruned = erasure.prune(assembly.deps, now)
     if as_json:
@@ -212,21 +204,6 @@ def prune(workspace: Path | None, store: str | None, at: str | None, *, as_json:
     yield from (f"{profile_id}: the evidence was destroyed" for profile_id in pruned)
     if not pruned:
         yield "nothing is over its date"
-
-
-@contextmanager
-def _writing(workspace: Path | None, store: str | None) -> Iterator[Assembly]:
-    assembly = assemble(workspace, store)
-    try:
-        yield assembly
-    finally:
-        assembly.close()
-
-
-def _seen(assembly: Assembly, who: str) -> View:
-    database, loaded = assembly.database, assembly.workspace
-    with database.read() as snapshot:
-        return view(snapshot, database.vault, who, loaded.input.region, make_identity(loaded))
 
 
 def _known_or_erased(assembly: Assembly, who: str) -> str | None:
@@ -261,9 +238,9 @@ def _state(
     *,
     as_json: bool,
 ) -> Printed:
-    with _writing(workspace, store) as assembly:
+    with writing(workspace, store) as assembly:
         receipts = _record(assembly, who, kind, asked, {"reason": asked.reason})
-        asyncio.run(_run(assembly).wake(receipts[0].at))
+        asyncio.run(run_of(assembly).wake(receipts[0].at))
         yield from _told(receipts, as_json=as_json)
 
 
@@ -272,7 +249,7 @@ def _record(
 ) -> list[Receipt]:
     """Keep a request under the person's key, so that whoever read the person reads again."""
     received_at, now = asked.times(assembly)
-    database, found = assembly.database, _seen(assembly, who)
+    database, found = assembly.database, seen(assembly, who)
     work = Work(shown_as=f"request about `{who}`")
     key = keys.person(found.profile_id)
     people = [member.profile_id for member in found.members]
@@ -330,48 +307,10 @@ def _as_event(
     as_json: bool,
 ) -> Printed:
     """Have the person say it, like any other event, then keep the receipt."""
-    found = _seen(assembly, who)
     _, now = asked.times(assembly)
-    event = Event(
-        source=SOURCE,
-        id=f"{kind}-{uuid4()}",
-        kind=named[0],
-        name=named[1],
-        occurred_at=now,
-        received_at=now,
-        identifiers=(_telling(assembly, found),),
-        properties={"source": SOURCE, **(properties or {})},
-        traits=traits or {},
-        place=f"request about `{who}`",
-    )
-    lines: list[Line | DeadRow] = []
-    asyncio.run(_run(assembly, lines).over([event]))
-    made = next(
-        line for line in lines if isinstance(line, Line) and line.arrival.event.id == event.id
-    )
-    if made.decision is None:
-        assert made.refused is not None
-        raise made.refused
+    tell(assembly, who, kind, named, now, properties=properties, traits=traits)
     said = {"reason": asked.reason, "traits": sorted(traits or {}), **(properties or {})}
     yield from _told(_record(assembly, who, kind, asked, said), as_json=as_json)
-
-
-def _telling(assembly: Assembly, found: View) -> Identifier:
-    """The identifier by which the person's root is known."""
-    identity = make_identity(assembly.workspace)
-    fragment = found.members[0].fragment
-    if fragment is None:
-        raise UsageError(
-            "this person was erased, and nothing can be said in their name",
-            place=found.profile_id,
-            remedy="name the person by an identifier, such as `email:a@x.example`",
-        )
-    return identity.anchor(known.identifier for known in fragment.identifiers)
-
-
-def _run(assembly: Assembly, lines: list[Line | DeadRow] | None = None) -> Run:
-    emit = (lambda _: None) if lines is None else lines.append
-    return Run(assembly, through_graph(assembly.deps), emit)
 
 
 def _trait(given: str) -> tuple[str, Any]:

@@ -218,3 +218,42 @@ def test_granted_means_a_grant_later_than_every_denial(ledger: list[Consent]) ->
             for yes in ledger
             if yes.kind == "grant"
         )
+
+
+@st.composite
+def imports(draw: st.DrawFn) -> Consent:
+    """Any line out of a list that is imported now, however long ago it was said."""
+    whole = draw(st.booleans())
+    return line(
+        draw(st.sampled_from(["imported", "imported", "pending", "denial", "objection"])),
+        topic=None if whole else "shoes",
+        contact_point=draw(st.sampled_from([None, EMAIL])),
+        occurred_at=draw(instants),
+        received_at=NOW,
+        ref=str(draw(st.integers(0, 10_000))),
+    )
+
+
+@settings(PROPERTY, max_examples=400)
+@given(
+    st.lists(
+        st.one_of(lines(), lines().map(lambda one: replace(one, kind="suspicion"))), max_size=6
+    ),
+    st.lists(imports(), min_size=1, max_size=4),
+    st.sampled_from([None, "shoes"]),
+)
+def test_no_list_makes_a_yes_of_a_no(
+    kept: list[Consent], imported: list[Consent], topic: str | None
+) -> None:
+    """What was denied, objected to or in conflict before an import is not granted after it."""
+    ask = replace(ASK, topic=topic)
+    if said(*kept, ask=ask) in ("denied", "objection", "conflict"):
+        assert said(*kept, *imported, ask=ask) != "granted"
+
+
+def test_an_awaited_yes_ends_no_suspicion() -> None:
+    """Only a yes does: an imported one would else count after a mere request to confirm."""
+    doubt, request = line("suspicion", MAY), line("pending", JUNE)
+    assert said(doubt, request) == "conflict"
+    assert said(doubt, request, line("imported", JULY)) == "conflict"
+    assert said(doubt, request, grant(JULY)) == "granted"
