@@ -36,7 +36,7 @@ from policies.expressions import Condition
 from policies.guard import Guard
 from policies.loader import compile_text, context_fields, load_policies
 from policies.policy_set import PolicySet
-from policies.rules.contact import FrequencyCap
+from policies.rules.caps import FrequencyCap
 
 FILE_BYTES_MAX = 1_000_000
 FILES_MAX = 1_000

@@ -56,6 +56,17 @@ class ContactPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Jurisdiction:
+    """A law that may apply: `code` is ISO 3166-1 or 3166-2 (`DE`, `US-FL`), `source` what says so.
+
+    A contact is under all of them at once, and the strictest applies.
+    """
+
+    code: str
+    source: Literal["address", "billing", "residence", "number"]
+
+
+@dataclass(frozen=True, slots=True)
 class Contact:
     """One contact made, reserved or observed. Its instant, for every cap, is that of sending."""
 
@@ -181,6 +192,8 @@ class Context:
     `profile_ids` are the person's fragments, the one that stands for the person first.
     `entering` maps each journey this event triggers to the key of the instance it would enter.
     `arms` are the person's assignments to holdouts.
+    `jurisdictions` are the laws that may apply to the person, by address, billing country,
+    residence and numbers; none known means unknown, and the strictest that is configured applies.
     `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
     newest first; `contacts_truncated` says that older ones inside the longest window exist, and
     `tallies` then holds the count of every cap.
@@ -199,6 +212,7 @@ class Context:
     contact_points: tuple[ContactPoint, ...] = ()
     zone_of_person: str | None = None
     zone_of_address: str | None = None
+    jurisdictions: tuple[Jurisdiction, ...] = ()
     consents: tuple[Consent, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
     contacts: tuple[Contact, ...] = ()

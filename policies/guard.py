@@ -31,8 +31,8 @@ from policies.hours import HORIZON
 from policies.policy_set import PolicySet
 from policies.question import Question, Rule, TimeBound
 from policies.rules.consent import ConsentRule, Reachable, SuppressionRule
-from policies.rules.contact import QuietHours
 from policies.rules.engagement import ApprovalRule, EngagementRule, HumanDecision, OfferLeft
+from policies.rules.quiet import QuietHours
 from policies.rules.standing import (
     HumanInCharge,
     KillSwitch,

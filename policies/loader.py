@@ -19,8 +19,9 @@ from policies.policy_set import (
     Purpose,
 )
 from policies.question import Rule
-from policies.rules.contact import FrequencyCap, QuietHours
+from policies.rules.caps import FrequencyCap
 from policies.rules.engagement import ApprovalRule, EngagementRule
+from policies.rules.quiet import QuietHours
 from policies.schema import PolicyFile, ShownTo
 
 Loaded = tuple[Document, PolicyFile]

@@ -130,3 +130,8 @@ class Speaker:
             counterfactual,
             self.shown_to,
         )
+
+
+def stamp(at: datetime | None) -> str:
+    """An instant as counterfactuals write it; empty for None."""
+    return "" if at is None else at.strftime("%Y-%m-%d %H:%M:%SZ")
