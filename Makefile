@@ -6,7 +6,7 @@ UV := $(BIN)/uv
 READY := $(VENV)/ready
 WORKERS ?= 2
 
-.PHONY: setup demo test check format soak lock docs bench clean
+.PHONY: setup demo test check format soak lock docs bench peers clean
 
 setup: $(READY)
 
@@ -47,6 +47,8 @@ lock: setup
 			--generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
 			$$(test $$set = dev && echo --all-extras --group ../pyproject.toml:dev) ../pyproject.toml \
 			--output-file $$set.txt; done
+	@cd requirements && env -u UV_INDEX -u UV_FIND_LINKS ../$(UV) pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade peers.in --output-file peers.txt
 	@grep '^uv==' -A 100 requirements/dev.txt | awk 'NR>1 && /^[a-z]/ {exit} {print}' > requirements/uv.txt
 
 clean:
@@ -59,4 +61,10 @@ docs: setup
 # Ratios of one interleaved run; the figures themselves are the machine's.
 PEOPLE ?= 1000 50000 200000
 bench: setup
+	@$(BIN)/python benchmarks/verdicts.py
 	@$(BIN)/python benchmarks/bench.py $(PEOPLE)
+
+# What others offer, in an environment of its own: one of them brings a top-level `agents`.
+peers: setup
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	@$(UV) pip sync --quiet --python .venv-peers/bin/python --require-hashes requirements/peers.txt
