@@ -12,7 +12,7 @@ from domain.action import Action, Step
 from domain.context import ContactPoint, Context
 from domain.journey import Journey
 from domain.proposal import Candidate
-from policies.expressions import Condition, RuleFailed, bind
+from policies.expressions import Condition, RuleFailed
 from profiles.unsubscribe import Subscription, headers
 
 PACKET_TRIED_MAX = 5
@@ -56,7 +56,7 @@ def holds(condition: Condition | None, context: Context) -> bool:
     if condition is None:
         return True
     try:
-        return condition.evaluate(bind(context.fields, condition.labels))
+        return condition.holds(context.fields)
     except RuleFailed:
         return False
 

@@ -26,7 +26,7 @@ from domain.verdict import (
     is_time_bound,
     objections,
 )
-from policies.expressions import Bound, bind, merged
+from policies.expressions import Binder, Bound, merged
 from policies.hours import HORIZON
 from policies.policy_set import PolicySet
 from policies.question import Question, Rule, TimeBound
@@ -81,9 +81,8 @@ class Guard:
             *policies.approvals,
         )
         self._time_bound = tuple(rule for rule in self.rules if isinstance(rule, TimeBound))
-        self._fields = merged(
-            rule.condition for rule in self.rules if isinstance(rule, EngagementRule)
-        )
+        conditions = [rule.condition for rule in self.rules if isinstance(rule, EngagementRule)]
+        self._binder = Binder(merged(conditions))
 
     def screen(self, candidates: Sequence[Candidate], context: Context) -> tuple[Screening, ...]:
         """What every rule says about every candidate, in the candidates' order."""
@@ -160,7 +159,7 @@ class Guard:
         )
 
     def _bind(self, context: Context) -> Bound:
-        return bind(context.fields, self._fields)
+        return self._binder.bind(context.fields)
 
     def _question(
         self,

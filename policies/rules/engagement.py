@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from domain.verdict import EVERYONE, Audience, Code, Finding
-from policies.expressions import Condition, bind
+from policies.expressions import Condition
 from policies.question import Question, Speaker
 
 _STAGES: Mapping[str, Code] = {
@@ -106,7 +106,7 @@ class ApprovalRule(Speaker):
     def ask(self, question: Question) -> Finding:
         """Holds for a person; a rejection or an expiry forbids."""
         fields = {**question.context.fields, **action_fields(question)}
-        if not self.condition.evaluate(bind(fields, self.condition.labels)):
+        if not self.condition.holds(fields):
             return self.passed
         facts = [
             fact

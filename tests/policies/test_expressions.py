@@ -15,9 +15,9 @@ from domain.context import FieldLabel
 from domain.errors import ConfigurationError
 from policies.expressions import (
     FIELD_MAX,
+    Binder,
     Condition,
     RuleFailed,
-    bind,
     compile_condition,
     merged,
 )
@@ -49,7 +49,7 @@ def value(text: str, **fields: Any) -> bool:
     """What a condition comes to; field names with `__` for the point."""
     condition = compiled(text)
     given_ = {name.replace("__", "."): said for name, said in fields.items()}
-    return condition.evaluate(bind(given_, condition.labels))
+    return condition.holds(given_)
 
 
 # What is refused
@@ -285,7 +285,7 @@ def test_an_optional_field_that_is_asked_for_first(text: str) -> None:
     for vip in (None, True, False):
         for shared in (True, False):
             fields = {"profile.vip": vip, "signal.shared": shared, "profile.plan": "x"}
-            assert condition.evaluate(bind(fields, condition.labels)) in (True, False)
+            assert condition.holds(fields) in (True, False)
 
 
 @pytest.mark.parametrize("text", UNGUARDED)
@@ -348,7 +348,7 @@ def test_a_failure_says_where_the_field_is_declared() -> None:
 def test_a_mistyped_field_fails_only_who_reads_it() -> None:
     """A condition that does not read a mistyped field is none the worse for it."""
     reads, reads_not = compiled("signal.rate > 1.0"), compiled("signal.shared")
-    bound = bind({"signal.rate": "x", "signal.shared": True}, merged([reads, reads_not]))
+    bound = Binder(merged([reads, reads_not])).bind({"signal.rate": "x", "signal.shared": True})
     assert reads_not.evaluate(bound)
     with pytest.raises(RuleFailed):
         reads.evaluate(bound)
@@ -534,7 +534,7 @@ def test_a_condition_comes_to_what_it_says(part: Part, everyone: list[dict[str, 
         )
         return
     for fields in everyone:
-        assert condition.evaluate(bind(fields, condition.labels)) is bool(part.of(fields))
+        assert condition.holds(fields) is bool(part.of(fields))
 
 
 LARGEST = [
