@@ -8,6 +8,7 @@ waits for its grant) is committed at once.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
@@ -63,7 +64,7 @@ class Dispatcher:
         self._states = states
 
     async def carry_out(
-        self, made: Recorded, pending: list[Work], trail: Trail, since: float
+        self, made: Recorded, pending: deque[Work], trail: Trail, since: float
     ) -> None:
         """Take every step in its declared order; a step that fails ends the rest.
 

@@ -194,7 +194,6 @@ async def erase(
             receipt = _write(deps, snapshot, work, planned, received_at, at, by, reason)
         if deps.commit([work])[0]:
             break
-        deps.database.vault.forget(root_id, "evidence")  # it may not be the one that is kept
     else:
         raise StoreError(
             f"an erasure was overtaken {ROUNDS_MAX} times in a row",

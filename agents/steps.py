@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from random import random
@@ -27,7 +29,7 @@ from agents.thinking import Decided, think
 from agents.workspace import Workspace
 from domain.canonical import canonical
 from domain.decision import Decision, LineVerdict
-from domain.errors import InputError, StoreError
+from domain.errors import InputError, KeyGone, StoreError
 from profiles.arrivals import Arrival, Perceived
 from profiles.people import People
 from profiles.reading import Reading
@@ -97,7 +99,7 @@ class Deps:
     toolbox: Toolbox
     owner: str
     reading: Reading
-    pending: list[Work] = field(default_factory=list)
+    pending: deque[Work] = field(default_factory=deque)
     spans: Spans = field(default_factory=Spans)
     history: History = field(init=False)
     dispatcher: Dispatcher = field(init=False)
@@ -110,9 +112,11 @@ class Deps:
 
     def commit(self, works: Sequence[Work]) -> list[bool]:
         """Commit works, and before them the outcomes that were waiting for a ride."""
+        riding = []
+        while self.pending:  # in this order: what is recorded as sent is there for good
+            with suppress(IndexError):  # another thread was quicker
+                riding.append(self.pending.popleft())
         self.toolbox.settle()
-        riding = list(self.pending)
-        self.pending.clear()
         written = self.database.commit([*riding, *works])
         must(riding, written)
         return written[len(riding) :]
@@ -163,14 +167,18 @@ async def act(batch: Batch, deps: Deps) -> Batch:
         elif decided is None:
             lines.append(_undecided(perceived, deps))
         else:
-            made = record(
-                perceived,
-                decided,
-                workspace.guard,
-                vault,
-                version=workspace.version,
-                owner=deps.owner,
-            )
+            try:
+                made = record(
+                    perceived,
+                    decided,
+                    workspace.guard,
+                    vault,
+                    version=workspace.version,
+                    owner=deps.owner,
+                )
+            except KeyGone:  # the person was erased while we were thinking
+                again.append(perceived.arrival)
+                continue
             recorded.append((perceived, made))
     watch.begin()
     written = deps.commit([made.work for _, made in recorded])
@@ -185,7 +193,6 @@ async def act(batch: Batch, deps: Deps) -> Batch:
                 await _carry_out(perceived, made, deps, watch, since)
         else:
             _overtaken(made)
-            _forget(perceived, deps)
             if _is_still_asked(perceived.arrival, deps):
                 again.append(perceived.arrival)
     # Events of one batch may turn out to be of one person: each round writes one of them.
@@ -268,10 +275,3 @@ def _is_still_asked(arrival: Arrival, deps: Deps) -> bool:
     """Whether a lost decision is ours to make again: a later pass is whoever's claims its timer."""
     parent = arrival.asked.parent_id
     return parent is None or bool(deps.database.rows(_WAITING, parent=parent))
-
-
-def _forget(perceived: Perceived, deps: Deps) -> None:
-    """Drop keys made for people whose creation was lost: the kept ones may be others."""
-    for profile_id in perceived.new_profiles:
-        deps.database.vault.forget(profile_id, "erasable")
-        deps.database.vault.forget(profile_id, "evidence")

@@ -5,7 +5,8 @@
     ├── ConfigurationError           a workspace file is wrong (exit 2)
     ├── InputError                   one input row is unusable: it becomes a dead letter
     ├── StoreError                   the store cannot be used (exit 2)
-    │   └── StoreLocked              another process writes this store (exit 2)
+    │   ├── StoreLocked              another process writes this store (exit 2)
+    │   └── KeyGone                  a person's key was destroyed meanwhile: read again
     ├── LedgerBroken                 the record was altered (exit 1)
     └── DeliveryError                a channel refused or may have lost a message
         └── DeliveryUnknown          nobody can say whether it was delivered
@@ -64,6 +65,10 @@ class StoreError(SafeconductError):
 
 class StoreLocked(StoreError):
     """Another process holds the store's writing lock."""
+
+
+class KeyGone(StoreError):
+    """The key of a person's fragment was not unwrapped, or was destroyed since."""
 
 
 class LedgerBroken(SafeconductError):

@@ -52,7 +52,6 @@ class Perceived:
     duplicate_of: str | None = None
     refused: InputError | None = None
     again: bool = False
-    new_profiles: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

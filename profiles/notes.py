@@ -214,7 +214,6 @@ class Notes:
             self._vault.unwrap(root, "evidence", wrapped)
             return
         wrapped = self._vault.new_key(root, "evidence")
-        draft.perceived.new_profiles.append(root)
         draft.perceived.work.insert(
             t.data_keys, profile_id=root, retention="evidence", wrapped=wrapped
         )

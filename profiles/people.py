@@ -175,7 +175,6 @@ class People:
             regrouping.follow(found.moved, found.members)
             for parted in found.parted:
                 regrouping.part(parted, self._terms.look_back)
-            draft.perceived.new_profiles += regrouping.new_keys
         for ref in found.logouts:
             work.insert(t.logouts, ref=ref, at=micros(event.time), profile_id=draft.own)
 
@@ -185,7 +184,6 @@ class People:
         first_at, last_at = micros(fragment.first_at), micros(fragment.last_at)
         if draft.identified.is_new:
             wrapped = vault.new_key(own, "erasable")
-            perceived.new_profiles.append(own)
             work.insert(t.data_keys, profile_id=own, retention="erasable", wrapped=wrapped)
         sealed = vault.seal(own, "erasable", "profiles", fragment.sealed_form())
         if not draft.identified.is_new:

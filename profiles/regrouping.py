@@ -26,10 +26,7 @@ SOURCE = "unmerge"
 
 
 class Regrouping:
-    """Writes who follows whom from now on, and what goes with it, as part of a work.
-
-    `new_keys` are the fragments that were given a key for it.
-    """
+    """Writes who follows whom from now on, and what goes with it, as part of a work."""
 
     def __init__(self, vault: Vault, snapshot: Snapshot, work: Work, at: datetime) -> None:
         self._vault = vault
@@ -37,7 +34,6 @@ class Regrouping:
         self._work = work
         self._at = at
         self._keyed: set[str] = set()
-        self.new_keys: list[str] = []
 
     def follow(self, moved: Mapping[str, str], members: Iterable[str]) -> None:
         """Let fragments follow other roots. Of journeys that two of `members` are on, one stays."""
@@ -113,7 +109,6 @@ class Regrouping:
             self._vault.unwrap(owner, "evidence", wrapped)
             return
         wrapped = self._vault.new_key(owner, "evidence")
-        self.new_keys.append(owner)
         self._work.insert(t.data_keys, profile_id=owner, retention="evidence", wrapped=wrapped)
 
     def _share_contacts(

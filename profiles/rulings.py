@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -91,11 +90,9 @@ class Registry:
                 find = self._two if ruling == "together" else self._within
                 pair = find(snapshot, one, other)
                 preview = self._preview(snapshot, pair, ruling)
-                new_keys = self._write(snapshot, work, preview, by, reason, at)
+                self._write(snapshot, work, preview, by, reason, at)
             if self.database.commit([work])[0]:
                 return preview
-            for profile_id in new_keys:
-                self._vault.forget(profile_id, "evidence")
         raise StoreError(
             f"a ruling was overtaken {ROUNDS_MAX} times in a row",
             place=work.shown_as,
@@ -110,7 +107,7 @@ class Registry:
         by: str,
         reason: str,
         at: datetime,
-    ) -> Sequence[str]:
+    ) -> None:
         around, grouping = self._grouped(snapshot, preview.pair, preview.ruling)
         asserted = sorted(keys.person(root) for root in {*around.roots(), *preview.after})
         kept = dict(snapshot.rows(queries.REVISIONS, keys=asserted))
@@ -134,7 +131,6 @@ class Registry:
         regrouping.follow(around.moved(grouping), joined)
         for parted in around.parted(grouping):
             regrouping.part(parted, self.look_back)
-        return regrouping.new_keys
 
     def _preview(self, snapshot: Snapshot, pair: Pair, ruling: Ruling) -> Preview:
         around, grouping = self._grouped(snapshot, pair, ruling)

@@ -276,8 +276,6 @@ def _record(
         consented = make_terms(assembly.workspace).consented
         cancel(work, people, Scope(purposes=consented), now)
     if not assembly.deps.commit([work])[0]:
-        for profile_id in people:
-            database.vault.forget(profile_id, "evidence")
         raise StoreError(
             "somebody else changed this person at this moment", place=who, remedy="try again"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -119,13 +120,14 @@ class Database:
     """A store: its connection, its keys, its transactions.
 
     Open it with `open_database`. Calls block for microseconds (a commit for as long as the disk
-    takes): see docs/decisions/0003.
+    takes): see docs/decisions/0003. Threads take turns: each reads and writes whole transactions.
     """
 
     def __init__(self, driver: Driver, vault: Vault, *, writable: bool) -> None:
         self._driver = driver
         self.vault = vault
         self.writable = writable
+        self._turn = threading.RLock()
 
     @property
     def path(self) -> Path | None:
@@ -150,16 +152,17 @@ class Database:
     def read(self) -> Iterator[Snapshot]:
         """A snapshot: everything read inside is of one instant."""
         snapshot = Snapshot(self._driver)
-        try:
-            self._driver.execute(self._driver.begin_read)
-        except self._driver.faults as error:
-            raise snapshot.unreadable(error) from error
-        try:
-            yield snapshot
-        finally:
-            snapshot.close()
-            if self._driver.in_transaction:  # a damaged file has ended it by itself
-                self._driver.execute(self._driver.end_read)
+        with self._turn:
+            try:
+                self._driver.execute(self._driver.begin_read)
+            except self._driver.faults as error:
+                raise snapshot.unreadable(error) from error
+            try:
+                yield snapshot
+            finally:
+                snapshot.close()
+                if self._driver.in_transaction:  # a damaged file has ended it by itself
+                    self._driver.execute(self._driver.end_read)
 
     def commit(self, works: Sequence[Work]) -> list[bool]:
         """Write each work whole or not at all, all that hold in one durable commit.
@@ -203,7 +206,8 @@ class Database:
 
     def rows(self, statement: Statement, /, **parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of one query, outside any wider snapshot."""
-        return Snapshot(self._driver).rows(statement, **parameters)
+        with self._turn:
+            return Snapshot(self._driver).rows(statement, **parameters)
 
     def last_decided_at(self) -> datetime | None:
         """The instant of the latest decision, if there is one."""
@@ -226,7 +230,8 @@ class Database:
     def scrub(self) -> None:
         """See that what was deleted cannot be read in the store's files either."""
         try:
-            self._driver.scrub()
+            with self._turn:
+                self._driver.scrub()
         except self._driver.faults as error:
             raise StoreError(
                 f"what was deleted may still be in the files: {self._driver.words(error)}",
@@ -239,6 +244,10 @@ class Database:
         self._driver.close()
 
     def _commit(self, works: Sequence[Work], *, apart: bool) -> list[bool]:
+        with self._turn:
+            return self._transact(works, apart=apart)
+
+    def _transact(self, works: Sequence[Work], *, apart: bool) -> list[bool]:
         try:
             self._driver.begin_write(_claim(works))
             transaction = _Transaction(self._driver, self.vault, works, apart=apart)
@@ -312,10 +321,24 @@ class _Transaction:
         for key, revision in work.asserts.items():
             if self._revisions[key] != revision:
                 return False
+        if not self._keys_hold(work):
+            return False
         if self._apart:
             return self._write_apart(work)
         self._write(work)
         return True
+
+    def _keys_hold(self, work: Work) -> bool:
+        """Whether all that is sealed for a new fragment is sealed under the key kept with it.
+
+        Another task of this process may have met the same new fragment, and made it a key, while
+        this one was thinking.
+        """
+        return all(
+            self._vault.holds(row["profile_id"], row["retention"], row["wrapped"])
+            for table, row in work.rows
+            if table is t.data_keys
+        )
 
     def finish(self) -> None:
         """Write the rows gathered, and where keys, heads and root have got to."""

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.context import Retention
-from domain.errors import StoreError
+from domain.errors import KeyGone, StoreError
 
 KEY_BYTES = 32
 KEY_VARIABLE = "SAFECONDUCT_KEY"
@@ -116,7 +116,7 @@ class Vault:
         self._letters = AESGCM(_derive(key, b"dead letters"))
         self._fingerprints = _derive(key, b"fingerprints")
         self._ledger = _derive(key, b"ledger")
-        self._ciphers: OrderedDict[KeyId, AESGCM] = OrderedDict()
+        self._ciphers: OrderedDict[KeyId, tuple[bytes, AESGCM]] = OrderedDict()
         # One decision asks for the same fingerprints several times.
         self._told = lru_cache(_FINGERPRINTS_MAX)(self._tell)
         self.check = hmac.digest(_derive(key, b"check"), _CHECKED, "sha256").hex()
@@ -145,16 +145,23 @@ class Vault:
     def new_key(self, profile_id: str, retention: Retention) -> bytes:
         """A fresh data key, wrapped for keeping; from now on this fragment can be sealed."""
         data_key = AESGCM.generate_key(bit_length=256)
-        self._remember((profile_id, retention), AESGCM(data_key))
-        return _seal(self._wrapper, data_key, _label(profile_id, retention))
+        wrapped = _seal(self._wrapper, data_key, _label(profile_id, retention))
+        self._remember((profile_id, retention), wrapped, data_key)
+        return wrapped
 
     def unwrap(self, profile_id: str, retention: Retention, wrapped: bytes) -> None:
-        """Make a kept data key usable."""
-        if (profile_id, retention) in self._ciphers:
-            self._ciphers.move_to_end((profile_id, retention))
+        """Make a kept data key usable, in the place of one that was made and not kept."""
+        key_id = (profile_id, retention)
+        if self.holds(profile_id, retention, wrapped):
+            self._ciphers.move_to_end(key_id)
             return
         data_key = _open(self._wrapper, wrapped, _label(profile_id, retention))
-        self._remember((profile_id, retention), AESGCM(data_key))
+        self._remember(key_id, wrapped, data_key)
+
+    def holds(self, profile_id: str, retention: Retention, wrapped: bytes) -> bool:
+        """Whether what is sealed now is sealed under this very key, and no later one."""
+        known = self._ciphers.get((profile_id, retention))
+        return known is not None and known[0] == wrapped
 
     def knows(self, profile_id: str, retention: Retention) -> bool:
         """Whether this fragment's key is at hand (made or unwrapped)."""
@@ -166,11 +173,11 @@ class Vault:
 
     def seal(self, profile_id: str, retention: Retention, table: str, data: bytes) -> bytes:
         """Encrypt for one fragment, class and table; the ciphertext cannot be moved elsewhere."""
-        return _seal(self._ciphers[(profile_id, retention)], data, _label(profile_id, table))
+        return _seal(self._cipher(profile_id, retention), data, _label(profile_id, table))
 
     def open(self, profile_id: str, retention: Retention, table: str, sealed: bytes) -> bytes:
         """Decrypt what `seal` made; raises `StoreError` where it was altered or moved."""
-        return _open(self._ciphers[(profile_id, retention)], sealed, _label(profile_id, table))
+        return _open(self._cipher(profile_id, retention), sealed, _label(profile_id, table))
 
     def seal_letter(self, data: bytes) -> bytes:
         """Encrypt a dead letter, which belongs to no person yet."""
@@ -191,8 +198,18 @@ class Vault:
         except (InvalidTag, ValueError):
             return None
 
-    def _remember(self, key_id: KeyId, cipher: AESGCM) -> None:
-        self._ciphers[key_id] = cipher
+    def _cipher(self, profile_id: str, retention: Retention) -> AESGCM:
+        known = self._ciphers.get((profile_id, retention))
+        if known is None:
+            raise KeyGone(
+                f"the {retention} key of `{profile_id}` is not at hand",
+                remedy="read the person again: an erasure may have destroyed it meanwhile",
+            )
+        return known[1]
+
+    def _remember(self, key_id: KeyId, wrapped: bytes, data_key: bytes) -> None:
+        self._ciphers[key_id] = (bytes(wrapped), AESGCM(data_key))
+        self._ciphers.move_to_end(key_id)
         if len(self._ciphers) > _CIPHERS_MAX:
             self._ciphers.popitem(last=False)
 
