@@ -45,6 +45,8 @@ READERS: tuple[Reader, ...] = (
     consent_rows,
 )
 
+_NO_CONTEXT: Mapping[str, Any] = {}
+
 _OWN_WORDS: Mapping[EventKind, str] = {
     "identify": "identified",
     "page": "page_viewed",
@@ -89,19 +91,31 @@ class Reading:
         except InputError as error:
             error.place = place
             raise
-        places = (f"{place}#{index}" for index in range(len(items)))
-        read = [self._item(item, received_at, at) for item, at in zip(items, places, strict=True)]
+        read = [
+            self._item(raw, received_at, f"{place}#{index}", items.context)
+            for index, raw in enumerate(items.raws)
+        ]
         return _numbered(read, ordinal)
 
-    def _item(self, raw: bytes, received_at: datetime, place: str) -> Event | InputError:
+    def _item(
+        self, raw: bytes, received_at: datetime, place: str, context: Mapping[str, Any]
+    ) -> Event | InputError:
         try:
-            return self._event(raw, received_at, place, 0)
+            return self._event(raw, received_at, place, 0, context)
         except InputError as error:
             error.place = place
             return error
 
-    def _event(self, raw: bytes, received_at: datetime, place: str, ordinal: int) -> Event:
-        said = _understood(decode(raw))
+    def _event(
+        self,
+        raw: bytes,
+        received_at: datetime,
+        place: str,
+        ordinal: int,
+        context: Mapping[str, Any] = _NO_CONTEXT,
+    ) -> Event:
+        row = decode(raw)
+        said = _understood(_within(row, context) if context else row)
         source = said.source or self.default_source
         sure = said.confidence if said.confidence is not None else self.confidence.get(source, 1.0)
         return Event(
@@ -132,6 +146,14 @@ class Reading:
                 said.named_at, "is no event name", f"use 1 to {NAME_MAX} printable characters"
             )
         return said.names[-1]
+
+
+def _within(row: Any, context: Mapping[str, Any]) -> Any:
+    """The row with what its batch says of all rows; what it says itself counts first."""
+    own = row.get("context") if isinstance(row, dict) else row
+    if own is not None and not isinstance(own, dict):
+        return row  # its reader says what is wrong with it
+    return {**row, "context": {**context, **(own or {})}}
 
 
 def _understood(value: Any) -> Saying:
