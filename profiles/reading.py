@@ -11,6 +11,7 @@ from typing import Any
 from domain.canonical import canonical
 from domain.errors import InputError
 from domain.event import Event, EventKind, Identifier
+from profiles.prints import unkeyed
 from profiles.readers import braze, cloudevents, consent_rows, segment, snowplow, xdm
 from profiles.readers import canonical as canonical_lines
 from profiles.readers.claims import identifiers
@@ -173,7 +174,7 @@ def _understood(value: Any) -> Saying:
 def _numbered(read: list[Event | InputError], ordinal: int) -> tuple[Event | InputError, ...]:
     """Equal events without an id stay apart, within the batch and among equal batches."""
     told = [
-        canonical(replace(item, place="")) if isinstance(item, Event) and item.id is None else None
+        canonical(unkeyed(item)) if isinstance(item, Event) and item.id is None else None
         for item in read
     ]
     alike, met = Counter(told), Counter[bytes | None]()
