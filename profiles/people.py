@@ -23,6 +23,7 @@ from profiles.identifying import Identifying
 from profiles.labels import nested, visible
 from profiles.membership import Identified
 from profiles.notes import Notes
+from profiles.overtaking import late_since, overtake
 from profiles.pool import Pool
 from profiles.prints import (
     content_print,
@@ -356,6 +357,10 @@ class People:
         if draft.perceived.arrival.asked.kind != "event":
             return
         people, at = list(context.profile_ids), micros(event.received_at)
+        since = late_since(event)
+        if since is not None:
+            for journey, instance in self._enrolment.reached(event).items():
+                overtake(work, people, journey, instance, since)
         if event.name == OBSERVED_EVENT:
             self._notes.observed(draft, event)
         elif event.name == CASE_CLOSED_EVENT:

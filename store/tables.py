@@ -209,6 +209,7 @@ contacts = Table(
     Column("purpose", String, nullable=False),
     Column("topic", String),
     Column("journey", String),
+    Column("instance", String),
     Column("team", String),
     Column("action", String, nullable=False),
     Column("decision_id", String),

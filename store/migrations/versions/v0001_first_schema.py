@@ -122,6 +122,7 @@ def upgrade() -> None:
     sa.Column('purpose', STRING, nullable=False),
     sa.Column('topic', STRING, nullable=True),
     sa.Column('journey', STRING, nullable=True),
+    sa.Column('instance', STRING, nullable=True),
     sa.Column('team', STRING, nullable=True),
     sa.Column('action', STRING, nullable=False),
     sa.Column('decision_id', STRING, nullable=True),
