@@ -94,6 +94,14 @@ profiles = Table(
     Index(None, "root_id"),
 )
 
+sources = Table(
+    "sources",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("watermark_at", _AT, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 data_keys = Table(
     "data_keys",
     metadata,

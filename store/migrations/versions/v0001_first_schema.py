@@ -354,6 +354,12 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('key', name=op.f('pk_revisions')),
     sqlite_with_rowid=False
     )
+    op.create_table('sources',
+    sa.Column('source', STRING, nullable=False),
+    sa.Column('watermark_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('source', name=op.f('pk_sources')),
+    sqlite_with_rowid=False
+    )
     op.create_table('suppressions',
     sa.Column('suppression_id', STRING, nullable=False),
     sa.Column('profile_id', STRING, nullable=False),
@@ -404,6 +410,7 @@ def downgrade() -> None:
     op.drop_table('timers')
     op.drop_index(op.f('ix_suppressions_ref'), table_name='suppressions')
     op.drop_table('suppressions')
+    op.drop_table('sources')
     op.drop_table('revisions')
     op.drop_index(op.f('ix_profiles_root_id'), table_name='profiles')
     op.drop_table('profiles')
