@@ -59,7 +59,7 @@ def watermark(shop: Shop) -> datetime | None:
 def test_a_rule_that_reads_a_silent_source_forbids_promotion(
     tmp_path: Path, store: str, asked_at: str, is_stale: bool
 ) -> None:
-    """Up to its longest lag, and no longer, a source's word is taken; the code says which source."""
+    """Up to its longest lag, and no longer, what a source told is taken for true."""
     with open_shop(tmp_path / "w", store=store, changes=changes()) as shop:
         shop.run(YES, GOLD)
         line = shop.one(cart(asked_at))
@@ -97,7 +97,7 @@ def test_a_source_that_was_never_heard_of_makes_stale_what_all_sources_tell(tmp_
 
 
 def test_what_is_no_promotion_goes_on(tmp_path: Path) -> None:
-    """A rule on stale data still lets service through, and rules that read none are as they were."""
+    """Service passes rules on stale data, and promotion passes rules that read none."""
     every = ("purposes: [marketing]\n    journeys: [abandoned_cart, welcome]\n    ", "")
     reads = ('when: "signal.open_cases == 0"', PLAN[1])
     with open_shop(tmp_path / "w", changes={"settings.toml": LAG}) as shop:
