@@ -49,6 +49,8 @@ class InputError(SafeconductError):
 
     Args:
         reason: the dead letter's stable code, such as `invalid_json`.
+
+    `raw` is the row by itself, where it came as an item of a batch.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class InputError(SafeconductError):
     ) -> None:
         super().__init__(cause, place=place, remedy=remedy)
         self.reason = reason
+        self.raw: bytes | None = None
 
 
 class StoreError(SafeconductError):

@@ -15,7 +15,7 @@ from profiles.prints import unkeyed
 from profiles.readers import braze, cloudevents, consent_rows, segment, snowplow, xdm
 from profiles.readers import canonical as canonical_lines
 from profiles.readers.claims import identifiers
-from profiles.readers.decoding import batch_items, decode
+from profiles.readers.decoding import alone, batch_items, decode
 from profiles.readers.fields import invalid, is_text
 from profiles.readers.saying import Reader, Saying
 
@@ -105,6 +105,7 @@ class Reading:
             return self._event(raw, received_at, place, 0, context)
         except InputError as error:
             error.place = place
+            error.raw = alone(raw, context)
             return error
 
     def _event(

@@ -167,15 +167,15 @@ def _items(
 
 
 def _dead(row: Row, error: InputError, equals: _Equals) -> DeadRow:
-    raw = row.raw[:DEAD_BYTES_MAX]
+    raw = (error.raw or row.raw)[:DEAD_BYTES_MAX]
     return DeadRow(
         place=error.place or row.place,
         reason=error.reason,
         cause=error.cause,
         remedy=error.remedy or "",
         raw=raw,
-        event_id=_readable_id(row.raw),
-        ordinal=equals.count(canonical([error.reason, error.place, raw])),
+        event_id=_readable_id(error.raw or row.raw),
+        ordinal=equals.count(canonical([error.reason, raw])),
     )
 
 

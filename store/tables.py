@@ -482,6 +482,8 @@ dead_letters = Table(
     Column("reason", String, nullable=False),
     Column("cause", Text, nullable=False),
     Column("remedy", Text, nullable=False),
+    # Which of several equal rows of one file it is.
+    Column("ordinal", Integer, nullable=False),
     Column("at", _AT, nullable=False),
     Column("state", String, nullable=False),
     Column("sealed", LargeBinary, nullable=False),

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from domain.canonical import canonical
 from domain.errors import InputError
 from domain.event import EVENT_BYTES_MAX, EVENT_DEPTH_MAX, EVENT_KEYS_MAX
 from profiles.readers.fields import invalid, mapping
@@ -110,6 +111,11 @@ def batch_items(raw: bytes) -> Items | None:
             remedy="send smaller batches",
         )
     return items
+
+
+def alone(raw: bytes, context: Mapping[str, Any]) -> bytes:
+    """An item of a batch as a row that reads the same by itself."""
+    return b'{"context":%b,"batch":[%b]}' % (canonical(context), raw) if context else raw
 
 
 def inspect(value: Any) -> None:

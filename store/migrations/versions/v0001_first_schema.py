@@ -151,6 +151,7 @@ def upgrade() -> None:
     sa.Column('reason', STRING, nullable=False),
     sa.Column('cause', TEXT, nullable=False),
     sa.Column('remedy', TEXT, nullable=False),
+    sa.Column('ordinal', sa.Integer(), nullable=False),
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.Column('state', STRING, nullable=False),
     sa.Column('sealed', sa.LargeBinary(), nullable=False),
