@@ -20,6 +20,7 @@ Retention = Literal["erasable", "evidence", "statutory"]
 PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
+INSTANCES_OF_JOURNEY_MAX = 64
 CONSENTS_WITHOUT_FOLD_MAX = 64
 
 
