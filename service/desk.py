@@ -251,7 +251,7 @@ class _Printer:
                 print("  ... all of them: `safeconduct events dead`", file=out)
         if run.future:
             print(
-                f"\n{run.future} events bear a time that this machine's clock has not reached",
+                f"\ntimes that this machine's clock has not reached: {run.future}",
                 file=sys.stderr,
             )
 

@@ -191,6 +191,17 @@ def test_a_dead_letter_is_retried_once_the_cause_is_mended(
     assert safeconduct("events", "dead")[1] == "there are no dead letters\n"
 
 
+def test_times_to_come_are_reported(safeconduct: Safeconduct, tmp_path: Path) -> None:
+    """A run that lives on the events' own times says how many of them no clock has reached."""
+    path = tmp_path / "ahead.jsonl"
+    ahead = {"event": "page_viewed", "user_id": "u-1", "at": "2999-01-01T00:00:00Z"}
+    past = ahead | {"at": "2020-01-01T00:00:00Z"}
+    path.write_text(f"{json.dumps(past)}\n{json.dumps(ahead)}\n")
+    _, out, err = safeconduct("run", path, "--json")
+    assert len(out.splitlines()) == 2
+    assert "times that this machine's clock has not reached: 1" in err
+
+
 def test_equal_dead_rows_and_items_of_batches_are_each_kept_and_read_again(
     safeconduct: Safeconduct, tmp_path: Path
 ) -> None:
