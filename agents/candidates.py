@@ -9,7 +9,7 @@ from typing import Any
 from agents.templates import fill
 from agents.workspace import Workspace
 from domain.action import Action, Step
-from domain.context import ContactPoint, Context
+from domain.context import INSTANCES_OF_JOURNEY_MAX, ContactPoint, Context
 from domain.journey import Journey
 from domain.proposal import Candidate
 from policies.expressions import Condition, RuleFailed
@@ -70,9 +70,21 @@ def _why_not_entered(workspace: Workspace, journey: Journey, context: Context) -
             return f"it is over for this person ({instance.state})"
         if instance.ends_at <= context.now:
             return "its window is over"
+    if _is_full(journey, key, context):
+        return f"this person is on it {INSTANCES_OF_JOURNEY_MAX} times already"
     if not holds(workspace.entries.get(journey.name), context):
         return "its entry condition is not true"
     return None
+
+
+def _is_full(journey: Journey, key: str | None, context: Context) -> bool:
+    """Whether one person is on a journey so often that one more is no customer's doing."""
+    going_on = {
+        one.key
+        for one in context.instances
+        if one.journey == journey.name and one.state == "active" and one.ends_at > context.now
+    }
+    return key not in going_on and len(going_on) >= INSTANCES_OF_JOURNEY_MAX
 
 
 def _candidate(

@@ -20,6 +20,7 @@ from domain.proposal import Proposal
 from domain.verdict import Finding, HeldFor, objections
 from policies.guard import Guard
 from profiles.arrivals import Perceived
+from profiles.overtaking import late_since, overtake
 from profiles.prints import content_print, pass_print
 from profiles.queries import END_INSTANCE
 from store import keys
@@ -128,7 +129,7 @@ def record(
         )
     else:
         _close_parent(work, context, thought)
-    _enter_and_end(work, context, thought, version)
+    _enter_and_end(work, context, thought, version, late_since(event))
     intents: tuple[Intent, ...] = ()
     if decided.permit is not None:
         _reserve(work, context, decision, decided, guard)
@@ -222,7 +223,9 @@ def _close_parent(work: Work, context: Context, thought: Thought) -> None:
         work.change(CLOSE_APPROVAL, parent=parent, to_state=state, at=micros(context.now), who=None)
 
 
-def _enter_and_end(work: Work, context: Context, thought: Thought, version: str) -> None:
+def _enter_and_end(
+    work: Work, context: Context, thought: Thought, version: str, since: datetime | None
+) -> None:
     for journey, key, ends_at in thought.entered:
         work.insert(
             t.instances,
@@ -237,6 +240,8 @@ def _enter_and_end(work: Work, context: Context, thought: Thought, version: str)
     for journey, key, state in thought.ended:
         for profile_id in context.profile_ids:
             work.change(END_INSTANCE, person=profile_id, name=journey, ref=key, to_state=state)
+        if state == "exited" and since is not None:
+            overtake(work, context.profile_ids, journey, key, since)
 
 
 def _reserve(
@@ -262,6 +267,7 @@ def _reserve(
             purpose=purpose,
             topic=action.topic,
             journey=candidate.journey,
+            instance=candidate.instance,
             team=candidate.team,
             action=action.name,
             decision_id=decision.decision_id,

@@ -131,7 +131,11 @@ class CategoryEntry(Strict):
 
 
 class InputEntry(Strict):
-    """How rows become events."""
+    """How rows become events.
+
+    `max_lag` says for how long a source may be silent. What it told is then too old for rules that
+    decide about marketing.
+    """
 
     source: Title = Field(examples=["shop"])
     region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
@@ -142,6 +146,7 @@ class InputEntry(Strict):
     confidence: dict[Title, Annotated[float, Field(ge=0, le=1)]] = Field(
         default={}, examples=[{"crm": 0.9}]
     )
+    max_lag: dict[Title, Duration] = Field(default={}, examples=[{"crm": "1d"}])
 
 
 class IdentityEntry(Strict):

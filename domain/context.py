@@ -20,6 +20,7 @@ Retention = Literal["erasable", "evidence", "statutory"]
 PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
+INSTANCES_OF_JOURNEY_MAX = 64
 CONSENTS_WITHOUT_FOLD_MAX = 64
 
 
@@ -197,6 +198,7 @@ class Context:
     `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
     newest first; `contacts_truncated` says that older ones inside the longest window exist, and
     `tallies` then holds the count of every cap.
+    `stale` are the fields that are too old to promote by, each with the source that is silent.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -209,6 +211,7 @@ class Context:
     asked: Pass = field(default_factory=Pass)
     fields: Mapping[str, Any] = field(default_factory=dict)
     withheld: tuple[str, ...] = ()
+    stale: Mapping[str, str] = field(default_factory=dict)
     contact_points: tuple[ContactPoint, ...] = ()
     zone_of_person: str | None = None
     zone_of_address: str | None = None

@@ -50,6 +50,8 @@ class InputError(SafeconductError):
 
     Args:
         reason: the dead letter's stable code, such as `invalid_json`.
+
+    `raw` is the row by itself, where it came as an item of a batch.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class InputError(SafeconductError):
     ) -> None:
         super().__init__(cause, place=place, remedy=remedy)
         self.reason = reason
+        self.raw: bytes | None = None
 
 
 class StoreError(SafeconductError):

@@ -31,7 +31,13 @@ from policies.hours import HORIZON
 from policies.policy_set import PolicySet
 from policies.question import Question, Rule, TimeBound
 from policies.rules.consent import ConsentRule, Reachable, SuppressionRule
-from policies.rules.engagement import ApprovalRule, EngagementRule, HumanDecision, OfferLeft
+from policies.rules.engagement import (
+    ApprovalRule,
+    EngagementRule,
+    HumanDecision,
+    OfferLeft,
+    stale,
+)
 from policies.rules.quiet import QuietHours
 from policies.rules.standing import (
     HumanInCharge,
@@ -189,7 +195,13 @@ class Guard:
         return mixed or (purpose is not None and purpose.marketing)
 
     def _ask(self, question: Question) -> tuple[Finding, ...]:
-        return tuple([_asked(rule, question) for rule in self.rules])
+        findings = [_asked(rule, question) for rule in self.rules]
+        if question.context.stale and self.policies.is_marketing(question.purpose):
+            findings = [
+                _fresh(rule, question, finding)
+                for rule, finding in zip(self.rules, findings, strict=True)
+            ]
+        return tuple(findings)
 
     def _mint(
         self, question: Question, proposal: Proposal, findings: tuple[Finding, ...]
@@ -265,6 +277,13 @@ class Guard:
                 return None
             at = latest
         return None
+
+
+def _fresh(rule: Rule, question: Question, finding: Finding) -> Finding:
+    """The finding, or a no where what it was found by is out of date; another no says more."""
+    if finding.outcome == "forbid" or not isinstance(rule, EngagementRule | ApprovalRule):
+        return finding
+    return stale(rule, question) or finding
 
 
 def _asked(rule: Rule, question: Question) -> Finding:

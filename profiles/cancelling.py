@@ -2,7 +2,7 @@
 
 A held contact is asked about again at once, and finds the no. What waits for an approval is
 withdrawn, a step that was not begun is cancelled, and one that is being sent is flagged: nobody
-can take it back.
+can take it back. Where the no came late, what was sent since it was said is marked.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, or_, select, update
 
 from profiles import queries
+from profiles.overtaking import BEGUN, OVERTAKEN
 from store import tables as t
 from store.database import Snapshot
 from store.instants import micros
@@ -31,15 +32,15 @@ def _any(name: str, column: ColumnElement[str]) -> ColumnElement[bool]:
     return or_(bindparam(f"any_{name}") == 1, among)
 
 
-_RESERVED = select(t.contacts.c.decision_id).where(
+_CONCERNED = select(t.contacts.c.decision_id).where(
     t.contacts.c.profile_id.in_(bindparam("people", expanding=True)),
-    t.contacts.c.state == "reserved",
     _any("brand", t.contacts.c.brand),
     _any("channel", t.contacts.c.channel),
     _any("purpose", t.contacts.c.purpose),
     _any("topic", t.contacts.c.topic),
     _any("point", t.contacts.c.contact_point),
 )
+_RESERVED = _CONCERNED.where(t.contacts.c.state == "reserved")
 _WITHDRAW = Statement(
     update(t.approvals)
     .where(t.approvals.c.state == "pending", t.approvals.c.decision_id.in_(_RESERVED))
@@ -57,6 +58,14 @@ _FLAG = Statement(
         t.outbox.c.decision_id.in_(_RESERVED),
     )
     .values(flag=IN_FLIGHT)
+)
+_OVERTAKE = Statement(
+    update(t.outbox)
+    .where(
+        BEGUN,
+        t.outbox.c.decision_id.in_(_CONCERNED.where(t.contacts.c.at > bindparam("since"))),
+    )
+    .values(flag=OVERTAKEN)
 )
 _EVERYBODY = Statement(
     select(t.profiles.c.profile_id).where(
@@ -85,8 +94,18 @@ def everybody(snapshot: Snapshot, members: Iterable[str], refs: Collection[str])
     return sorted(found)
 
 
-def cancel(work: Work, people: Sequence[str], scope: Scope, now: datetime) -> None:
-    """End what is on its way to these people within the scope."""
+def cancel(
+    work: Work,
+    people: Sequence[str],
+    scope: Scope,
+    now: datetime,
+    late_since: datetime | None = None,
+) -> None:
+    """End what is on its way to these people within the scope.
+
+    Args:
+        late_since: when the no was said, where it came late.
+    """
     said: dict[str, Any] = {"people": list(people), "now": micros(now)}
     for name, values in (
         ("brand", scope.brands),
@@ -99,6 +118,8 @@ def cancel(work: Work, people: Sequence[str], scope: Scope, now: datetime) -> No
         said[f"{name}s"] = sorted(values or ())
     for statement in (_FLAG, _CANCEL, _WITHDRAW):
         work.change(statement, **said)
+    if late_since is not None:
+        work.change(_OVERTAKE, **said, since=micros(late_since))
     ask_again(work, people, scope, now)
 
 

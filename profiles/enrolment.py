@@ -34,6 +34,11 @@ class Enrolment:
             or (journey.goal == event.name and journey.instance_key in event.properties)
         }
 
+    def reached(self, event: Event) -> dict[str, str | None]:
+        """The journeys whose goal the event is, each with the instance where it names one."""
+        named = self.instances(event)
+        return {j.name: named.get(j.name) for j in self._journeys if j.goal == event.name}
+
     def arms(
         self, root_id: str, triggered: Iterable[Journey], assigned: Mapping[str, Arm]
     ) -> dict[str, Arm]:

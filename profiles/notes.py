@@ -13,6 +13,7 @@ from domain.event import Event, Identifier
 from profiles import bounces, consents, queries
 from profiles.arrivals import Draft
 from profiles.cancelling import Scope, ask_again, cancel, everybody
+from profiles.overtaking import late_since
 from profiles.prints import content_print, domain_ref, identifier_ref
 from profiles.readers.claims import normalise
 from profiles.terms import Terms
@@ -156,7 +157,8 @@ class Notes:
             topics=None if said.topic is None else {said.topic},
             refs=None if None in {line.contact_point for line in lines} else refs,
         )
-        cancel(work, people, scope, now)
+        event = draft.perceived.arrival.event
+        cancel(work, people, scope, now, late_since(event, said.said_at))
 
     def _consent_points(self, draft: Draft, said: consents.Statement) -> Sequence[str | None]:
         """The contact points a statement names: the one written, else those of its channel."""
@@ -262,7 +264,7 @@ class Notes:
             refs=refs or None,
         )
         work, now = draft.perceived.work, draft.perceived.arrival.now
-        cancel(work, everybody(snapshot, draft.members, refs), scope, now)
+        cancel(work, everybody(snapshot, draft.members, refs), scope, now, late_since(event))
 
     def observed(self, draft: Draft, event: Event) -> None:
         """Count a contact that somebody else made."""

@@ -19,10 +19,12 @@ from domain.journey import Arm
 from profiles import consents, queries, signals
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
+from profiles.freshness import Freshness
 from profiles.identifying import Identifying
 from profiles.labels import nested, visible
 from profiles.membership import Identified
 from profiles.notes import Notes
+from profiles.overtaking import late_since, overtake
 from profiles.pool import Pool
 from profiles.prints import (
     content_print,
@@ -218,8 +220,11 @@ class People:
             draft.triggered = self._enrolment.triggered(draft.perceived.arrival.event)
             draft.entering = self._enrolment.instances(draft.perceived.arrival.event)
         pool = Pool(snapshot, self._terms, drafts)
+        freshness = Freshness(snapshot, self._terms.max_lag)
         for draft, person in zip(drafts, folds, strict=True):
-            draft.perceived.context = self._context(draft, person, pool)
+            if draft.perceived.arrival.asked.kind == "event":
+                freshness.take(draft.perceived.arrival.event, draft.perceived.work)
+            draft.perceived.context = self._context(draft, person, pool, freshness)
             self._prepare(draft, draft.perceived.context)
 
     def _holders(self, folds: Iterable[Fragment], snapshot: Snapshot) -> _Holders:
@@ -256,7 +261,7 @@ class People:
             domain_ref(self._vault, point.address) for point in points if point.kind == "email"
         )
 
-    def _context(self, draft: Draft, person: Fragment, pool: Pool) -> Context:
+    def _context(self, draft: Draft, person: Fragment, pool: Pool, freshness: Freshness) -> Context:
         arrival, terms = draft.perceived.arrival, self._terms
         event, brand = arrival.event, terms.brand_of(arrival.event)
         ids = (draft.root_id, *sorted(draft.members.keys() - {draft.root_id}))
@@ -270,7 +275,10 @@ class People:
         open_cases = pool.cases(ids)
         lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
         fields, withheld = visible(terms, brand, person, event)
+        stale: Mapping[str, str] = {}
         if draft.asks:
+            computed = ("signal.events_before", *signals.names(terms))
+            stale = freshness.stale(event, arrival.now, person, terms.fields, computed)
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
             if truncated:
                 tallies = pool.tallies(ids, refs, arrival.asked.parent_id, arrival.now)
@@ -292,6 +300,7 @@ class People:
             asked=arrival.asked,
             fields=fields,
             withheld=withheld,
+            stale=stale,
             contact_points=draft.points,
             zone_of_person=zone(traits.get("time_zone")),
             zone_of_address=zone(nested(traits.get("address"), "time_zone")),
@@ -354,6 +363,10 @@ class People:
         if draft.perceived.arrival.asked.kind != "event":
             return
         people, at = list(context.profile_ids), micros(event.received_at)
+        since = late_since(event)
+        if since is not None:
+            for journey, instance in self._enrolment.reached(event).items():
+                overtake(work, people, journey, instance, since)
         if event.name == OBSERVED_EVENT:
             self._notes.observed(draft, event)
         elif event.name == CASE_CLOSED_EVENT:

@@ -10,6 +10,7 @@ legitimate interest, grants nothing. Sources: Segment, "Consent in Segment Conne
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,6 +47,27 @@ _XDM_KINDS: Mapping[str, ConsentKind] = {
 }
 
 
+_NO_WORDS = frozenset(("false", "no", "n", "0", "denied", "off"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """Adobe's choices: of the person, or of one identifier (`idSpecific`), written as `address`."""
+
+    given: Mapping[str, Any]
+    ns: str | None = None
+    address: str | None = None
+
+    @property
+    def of_person(self) -> bool:
+        return self.ns is None
+
+    def at(self, channel: str | None, terms: Terms) -> str | None:
+        """The address that a choice about a channel holds at; None where it is not of its kind."""
+        kind = self.ns if channel is None else terms.addresses.get(channel)
+        return self.address if self.ns in ("email", "phone") and kind == self.ns else None
+
+
 def preferences(event: Event, terms: Terms) -> Iterator[Statement]:
     """Every statement in the preferences that ride on this event."""
     given = event.preferences
@@ -54,8 +76,17 @@ def preferences(event: Event, terms: Terms) -> Iterator[Statement]:
             yield _statement(event, terms, "denial", "gpc", purpose=purpose)
     if given:  # as with few events: nothing is looked for where nothing is
         yield from _categories(event, terms)
-        yield from _permissions(event, terms)
-        yield from _marketing(event, terms)
+        for choices in _choices(_mapping(given.get("consents"))):
+            yield from _permissions(event, terms, choices)
+            yield from _marketing(event, terms, choices)
+
+
+def _choices(given: Mapping[str, Any]) -> Iterator[_Choices]:
+    yield _Choices(given)
+    for ns, entries in _mapping(given.get("idSpecific")).items():
+        for address, said in _mapping(entries).items():
+            own = {"metadata": given.get("metadata"), **_mapping(said)}
+            yield _Choices(own, str(ns).lower(), str(address))
 
 
 def _categories(event: Event, terms: Terms) -> Iterator[Statement]:
@@ -63,9 +94,9 @@ def _categories(event: Event, terms: Terms) -> Iterator[Statement]:
     given = event.preferences.get("categories") or {}
     for name, value in given.items():
         category = terms.categories.get(name)
-        if category is None or not isinstance(value, bool):
+        if category is None or not (value is True or _is_no(value)):
             continue
-        kind: ConsentKind = "grant" if value else "denial"
+        kind: ConsentKind = "grant" if value is True else "denial"
         channel, purpose = category.channel, category.purpose
         if kind == "denial" or channel is not None or purpose in PERMISSIONS:
             yield _statement(
@@ -73,14 +104,20 @@ def _categories(event: Event, terms: Terms) -> Iterator[Statement]:
             )
 
 
-def _permissions(event: Event, terms: Terms) -> Iterator[Statement]:
-    given = _xdm(event)
+def _is_no(value: Any) -> bool:
+    """Whether a value is a no, also where its type was lost on the way."""
+    return value is False or str(value).strip().lower() in _NO_WORDS
+
+
+def _permissions(event: Event, terms: Terms, choices: _Choices) -> Iterator[Statement]:
+    """Adobe's permissions; what is said of one identifier only may deny, and denies for all."""
+    given = choices.given
     for key, (denied, granted) in _XDM.items():
         said = given.get(key)
         if key == "personalize":
             said = _mapping(said).get("content")
         kind = _kind(said)
-        if kind is None:
+        if kind is None or (kind != "denial" and not choices.of_person):
             continue
         for purpose in denied if kind == "denial" else granted:
             yield _statement(
@@ -93,10 +130,9 @@ def _permissions(event: Event, terms: Terms) -> Iterator[Statement]:
             )
 
 
-def _marketing(event: Event, terms: Terms) -> Iterator[Statement]:
+def _marketing(event: Event, terms: Terms, choices: _Choices) -> Iterator[Statement]:
     """Adobe's marketing preferences: `any`, one a channel, and subscriptions to topics."""
-    given = _xdm(event)
-    marketing = _mapping(given.get("marketing"))
+    marketing = _mapping(choices.given.get("marketing"))
     for key, said in marketing.items():
         kind = _kind(said)
         if kind is None:
@@ -111,39 +147,44 @@ def _marketing(event: Event, terms: Terms) -> Iterator[Statement]:
             continue  # a channel that this workspace does not use
         else:
             channel = None
-        yield from _of_channel(event, terms, kind, f"consents.marketing.{key}", channel, said)
+        at = f"consents.marketing.{key}"
+        yield from _of_channel(event, terms, choices, kind, at, channel, said)
     for topic, said in _mapping(marketing.get("subscriptions")).items():
         kind = _kind(said)
         if kind is not None and isinstance(said, Mapping):
             channel = _XDM_CHANNELS.get(str(said.get("type")))
             channel = channel if channel in terms.addresses else None
             at = f"consents.marketing.subscriptions.{topic}"
-            yield from _of_channel(event, terms, kind, at, channel, said, topic)
+            yield from _of_channel(event, terms, choices, kind, at, channel, said, topic)
 
 
 def _of_channel(
     event: Event,
     terms: Terms,
+    choices: _Choices,
     kind: ConsentKind,
     at: str,
     channel: str | None,
     said: Any,
     topic: str | None = None,
 ) -> Iterator[Statement]:
-    """A no to all marketing of a channel (or all); a yes to promotions on a channel we have."""
-    said_at = _said_at(said, _xdm(event))
-    if kind == "denial":
-        yield _statement(event, terms, kind, at, channel=channel, topic=topic, said_at=said_at)
-    elif channel is not None and terms.promotion:
+    """A no to all marketing of a channel (or all); a yes to promotions on a channel we have.
+
+    What is said of one identifier holds there; a no that cannot hold there, on the whole channel.
+    """
+    address = choices.at(channel, terms)
+    agreed = channel is not None and terms.promotion and (choices.of_person or address)
+    if kind == "denial" or agreed:
         yield _statement(
             event,
             terms,
             kind,
             at,
             channel=channel,
-            purpose=terms.promotion,
+            purpose=None if kind == "denial" else terms.promotion,
             topic=topic,
-            said_at=said_at,
+            address=address,
+            said_at=_said_at(said, choices.given),
         )
 
 
@@ -156,6 +197,7 @@ def _statement(
     channel: str | None = None,
     purpose: str | None = None,
     topic: str | None = None,
+    address: str | None = None,
     said_at: datetime | None = None,
 ) -> Statement:
     return Statement(
@@ -164,16 +206,12 @@ def _statement(
         channel=channel,
         purpose=purpose,
         topic=topic,
-        address=None,
+        address=address,
         expires_at=None,
         evidence={"source": source},
         lasting=True,
         said_at=None if said_at is None else min(said_at, event.time),
     )
-
-
-def _xdm(event: Event) -> Mapping[str, Any]:
-    return _mapping(event.preferences.get("consents"))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

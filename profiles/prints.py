@@ -15,8 +15,12 @@ def event_key(vault: Vault, event: Event) -> bytes:
     """The keyed fingerprint of (source, id); without an id, of the content and the ordinal."""
     if event.id is not None:
         return vault.fingerprint_bytes("event", canonical([event.source, event.id]))
-    parts = [event.source, event.kind, event.name, event.occurred_at, _content(event)]
-    return vault.fingerprint_bytes("event without id", canonical([*parts, event.ordinal]))
+    return vault.fingerprint_bytes("event without id", canonical([*unkeyed(event), event.ordinal]))
+
+
+def unkeyed(event: Event) -> list[Any]:
+    """All that tells events without an id apart, but which of several equal ones each is."""
+    return [event.source, event.kind, event.name, event.occurred_at, _content(event)]
 
 
 def pass_print(vault: Vault, event_key: bytes, asked: Pass) -> bytes:

@@ -11,10 +11,11 @@ from typing import Any
 from domain.canonical import canonical
 from domain.errors import InputError
 from domain.event import Event, EventKind, Identifier
+from profiles.prints import unkeyed
 from profiles.readers import braze, cloudevents, consent_rows, segment, snowplow, xdm
 from profiles.readers import canonical as canonical_lines
 from profiles.readers.claims import identifiers
-from profiles.readers.decoding import batch_items, decode
+from profiles.readers.decoding import alone, batch_items, decode
 from profiles.readers.fields import invalid, is_text
 from profiles.readers.saying import Reader, Saying
 
@@ -44,6 +45,8 @@ READERS: tuple[Reader, ...] = (
     braze,
     consent_rows,
 )
+
+_NO_CONTEXT: Mapping[str, Any] = {}
 
 _OWN_WORDS: Mapping[EventKind, str] = {
     "identify": "identified",
@@ -89,19 +92,32 @@ class Reading:
         except InputError as error:
             error.place = place
             raise
-        places = (f"{place}#{index}" for index in range(len(items)))
-        read = [self._item(item, received_at, at) for item, at in zip(items, places, strict=True)]
+        read = [
+            self._item(raw, received_at, f"{place}#{index}", items.context)
+            for index, raw in enumerate(items.raws)
+        ]
         return _numbered(read, ordinal)
 
-    def _item(self, raw: bytes, received_at: datetime, place: str) -> Event | InputError:
+    def _item(
+        self, raw: bytes, received_at: datetime, place: str, context: Mapping[str, Any]
+    ) -> Event | InputError:
         try:
-            return self._event(raw, received_at, place, 0)
+            return self._event(raw, received_at, place, 0, context)
         except InputError as error:
             error.place = place
+            error.raw = alone(raw, context)
             return error
 
-    def _event(self, raw: bytes, received_at: datetime, place: str, ordinal: int) -> Event:
-        said = _understood(decode(raw))
+    def _event(
+        self,
+        raw: bytes,
+        received_at: datetime,
+        place: str,
+        ordinal: int,
+        context: Mapping[str, Any] = _NO_CONTEXT,
+    ) -> Event:
+        row = decode(raw)
+        said = _understood(_within(row, context) if context else row)
         source = said.source or self.default_source
         sure = said.confidence if said.confidence is not None else self.confidence.get(source, 1.0)
         return Event(
@@ -134,6 +150,14 @@ class Reading:
         return said.names[-1]
 
 
+def _within(row: Any, context: Mapping[str, Any]) -> Any:
+    """The row with what its batch says of all rows; what it says itself counts first."""
+    own = row.get("context") if isinstance(row, dict) else row
+    if own is not None and not isinstance(own, dict):
+        return row  # its reader says what is wrong with it
+    return {**row, "context": {**context, **(own or {})}}
+
+
 def _understood(value: Any) -> Saying:
     if not isinstance(value, dict):
         raise InputError("not_an_object", "`$` is no object", remedy="send one object per event")
@@ -151,7 +175,7 @@ def _understood(value: Any) -> Saying:
 def _numbered(read: list[Event | InputError], ordinal: int) -> tuple[Event | InputError, ...]:
     """Equal events without an id stay apart, within the batch and among equal batches."""
     told = [
-        canonical(replace(item, place="")) if isinstance(item, Event) and item.id is None else None
+        canonical(unkeyed(item)) if isinstance(item, Event) and item.id is None else None
         for item in read
     ]
     alike, met = Counter(told), Counter[bytes | None]()

@@ -50,7 +50,7 @@ class Terms:
     marketing. `categories` are Segment's, `senders` the brand of each own address or number (case
     folded), `words` those that end messages. `identity` is how telling each type of identifier is.
     `signals` says what events mean for signals. `caps` are the frequency caps, `topics` those of
-    all actions.
+    all actions. `max_lag` is for how long each source may be silent, where it is declared.
     """
 
     brand: str
@@ -73,6 +73,7 @@ class Terms:
     caps: tuple[CapScope, ...] = ()
     topics: frozenset[str] = frozenset()
     signals: SignalTerms = field(default_factory=SignalTerms)
+    max_lag: Mapping[str, timedelta] = field(default_factory=dict)
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""

@@ -207,6 +207,7 @@ def make_terms(workspace: Workspace) -> Terms:
             engagement=workspace.signals.engagement,
             intents=workspace.signals.intents,
         ),
+        max_lag=workspace.input.max_lag,
     )
 
 

@@ -38,7 +38,12 @@ SHOWN_DEAD_MAX = 20
 PROGRESS_AFTER_SECONDS = 1.0
 
 _LETTERS = Statement(
-    select(t.dead_letters.c.dead_id, t.dead_letters.c.place, t.dead_letters.c.sealed)
+    select(
+        t.dead_letters.c.dead_id,
+        t.dead_letters.c.place,
+        t.dead_letters.c.ordinal,
+        t.dead_letters.c.sealed,
+    )
     .where(t.dead_letters.c.state == "dead")
     .order_by(t.dead_letters.c.at, t.dead_letters.c.dead_id)
 )
@@ -152,7 +157,7 @@ def retry_letters(
     with _writing(workspace, store) as assembly:
         now = instant_given(at) or assembly.database.clock()
         letters = assembly.database.rows(_LETTERS)
-        unknown = set(wanted) - {dead_id for dead_id, _, _ in letters}
+        unknown = set(wanted) - {dead_id for dead_id, *_ in letters}
         if unknown:
             raise UsageError(
                 f"there is no dead letter `{min(unknown)}`",
@@ -173,10 +178,10 @@ def retry_letters(
 
 def _decide_again(assembly: Assembly, run: Run, letter: tuple[Any, ...], now: datetime) -> int:
     """Decide about a letter's events, then lay it aside; one that is refused again stays."""
-    dead_id, place, sealed = letter
+    dead_id, place, ordinal, sealed = letter
     raw = assembly.database.vault.open_letter(sealed)
     try:
-        read = assembly.reading.read(raw, received_at=now, place=place)
+        read = assembly.reading.read(raw, received_at=now, place=place, ordinal=ordinal)
     except InputError:
         return 0
     if any(isinstance(item, InputError) for item in read):
@@ -246,7 +251,7 @@ class _Printer:
                 print("  ... all of them: `safeconduct events dead`", file=out)
         if run.future:
             print(
-                f"\n{run.future} events bear a time that this machine's clock has not reached",
+                f"\ntimes that this machine's clock has not reached: {run.future}",
                 file=sys.stderr,
             )
 

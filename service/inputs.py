@@ -23,6 +23,7 @@ import msgspec
 from domain.canonical import canonical
 from domain.errors import InputError, UsageError
 from domain.event import Event
+from profiles.prints import unkeyed
 from profiles.readers.decoding import BATCH_BYTES_MAX
 from profiles.reading import Reading
 
@@ -166,15 +167,15 @@ def _items(
 
 
 def _dead(row: Row, error: InputError, equals: _Equals) -> DeadRow:
-    raw = row.raw[:DEAD_BYTES_MAX]
+    raw = (error.raw or row.raw)[:DEAD_BYTES_MAX]
     return DeadRow(
         place=error.place or row.place,
         reason=error.reason,
         cause=error.cause,
         remedy=error.remedy or "",
         raw=raw,
-        event_id=_readable_id(row.raw),
-        ordinal=equals.count(canonical([error.reason, error.place, raw])),
+        event_id=_readable_id(error.raw or row.raw),
+        ordinal=equals.count(canonical([error.reason, raw])),
     )
 
 
@@ -204,15 +205,7 @@ class _Equals:
         """The event, with its ordinal among equal rows where it has no id."""
         if event.id is not None:
             return event
-        content: list[Any] = [
-            event.source,
-            event.kind,
-            event.name,
-            event.occurred_at,
-            event.identifiers,
-        ]
-        content += [event.properties, event.traits, event.brand]
-        ordinal = self.count(canonical(content))
+        ordinal = self.count(canonical(unkeyed(event)))
         return replace(event, ordinal=ordinal) if ordinal != event.ordinal else event
 
     def count(self, content: bytes) -> int:

@@ -160,6 +160,7 @@ class Run:
             reason=reason,
             cause=cause,
             remedy=remedy,
+            ordinal=ordinal,
             at=micros(self.now or self._assembly.database.clock()),
             state="dead",
             sealed=vault.seal_letter(raw),

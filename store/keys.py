@@ -15,6 +15,11 @@ def point(ref: str) -> str:
     return f"c:{ref}"
 
 
+def source(name: str) -> str:
+    """The key of a source's watermark."""
+    return f"w:{name}"
+
+
 def stock_counter(brand: str, offer: str) -> str:
     """The counter of what is reserved or granted of an offer."""
     return f"offer:{brand}:{offer}"

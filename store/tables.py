@@ -94,6 +94,14 @@ profiles = Table(
     Index(None, "root_id"),
 )
 
+sources = Table(
+    "sources",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("watermark_at", _AT, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 data_keys = Table(
     "data_keys",
     metadata,
@@ -209,6 +217,7 @@ contacts = Table(
     Column("purpose", String, nullable=False),
     Column("topic", String),
     Column("journey", String),
+    Column("instance", String),
     Column("team", String),
     Column("action", String, nullable=False),
     Column("decision_id", String),
@@ -473,6 +482,8 @@ dead_letters = Table(
     Column("reason", String, nullable=False),
     Column("cause", Text, nullable=False),
     Column("remedy", Text, nullable=False),
+    # Which of several equal rows of one file it is.
+    Column("ordinal", Integer, nullable=False),
     Column("at", _AT, nullable=False),
     Column("state", String, nullable=False),
     Column("sealed", LargeBinary, nullable=False),

@@ -46,7 +46,7 @@ class EngagementRule(Speaker):
 
     def ask(self, question: Question) -> Finding:
         """Forbids where the condition is not true."""
-        if not self._concerns(question) or self.condition.evaluate(question.bound):
+        if not self.concerns(question) or self.condition.evaluate(question.bound):
             return self.passed
         return self.forbid(
             _STAGES[self.stage],
@@ -55,7 +55,8 @@ class EngagementRule(Speaker):
             counterfactual=f"make `{self.condition.text}` true",
         )
 
-    def _concerns(self, question: Question) -> bool:
+    def concerns(self, question: Question) -> bool:
+        """Whether the rule is about this action, purpose, channel and journey."""
         candidate = question.candidate
         for name, value in (
             ("actions", candidate.action.name),
@@ -130,6 +131,24 @@ class ApprovalRule(Speaker):
             read=self.reads(question),
             counterfactual=f"an approval by role `{self.role}`",
         )
+
+
+def stale(rule: EngagementRule | ApprovalRule, question: Question) -> Finding | None:
+    """Forbids where the rule reads what a source told that is silent for longer than it may be.
+
+    What such a rule finds may have changed since, and nobody would know.
+    """
+    found = question.context.stale
+    name = next((name for name in rule.condition.reads if name in found), None)
+    if name is None or (isinstance(rule, EngagementRule) and not rule.concerns(question)):
+        return None
+    return rule.forbid(
+        "stale_context",
+        f"`{name}` may be out of date: source `{found[name]}` has told nothing for longer than its "
+        "`max_lag`",
+        read=rule.reads(question),
+        counterfactual=f"an event from source `{found[name]}`",
+    )
 
 
 class OfferLeft(Speaker):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import msgspec
 
+from domain.canonical import canonical
 from domain.errors import InputError
 from domain.event import EVENT_BYTES_MAX, EVENT_DEPTH_MAX, EVENT_KEYS_MAX
-from profiles.readers.fields import invalid
+from profiles.readers.fields import invalid, mapping
 
 BATCH_BYTES_MAX = 512 * 1024
 BATCH_ITEMS_MAX = 100
@@ -21,10 +24,19 @@ KEY_SHOWN_MAX = 40
 _Trail: TypeAlias = "tuple[_Trail, str | int] | None"
 
 
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The items of a batch, each as its own bytes, and the `context` that is stated for all."""
+
+    raws: list[bytes]
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
 class _Batch(msgspec.Struct):
     """A Segment batch; each item stays bytes, so that a bad one spoils no other."""
 
     batch: list[msgspec.Raw]
+    context: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Events(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,8 +89,8 @@ def carried(raw: bytes, at: str) -> Any:
         raise InputError(error.reason, cause, remedy=error.remedy) from error
 
 
-def batch_items(raw: bytes) -> list[bytes] | None:
-    """The items of a batch, each as its own bytes; None where the row is no batch."""
+def batch_items(raw: bytes) -> Items | None:
+    """The items of a batch; None where the row is no batch."""
     if not (_OPENS_LIST.match(raw) or b'"batch"' in raw or _OPENS_EVENTS.match(raw)):
         return None
     if len(raw) > BATCH_BYTES_MAX:
@@ -90,15 +102,20 @@ def batch_items(raw: bytes) -> list[bytes] | None:
     items = _split(raw)
     if items is None:
         return None
-    if not items:
+    if not items.raws:
         raise invalid("$", "is an empty batch", "send at least one event")
-    if len(items) > BATCH_ITEMS_MAX:
+    if len(items.raws) > BATCH_ITEMS_MAX:
         raise InputError(
             "too_large",
-            f"`$` has {len(items)} events, more than the {BATCH_ITEMS_MAX} of a batch",
+            f"`$` has {len(items.raws)} events, more than the {BATCH_ITEMS_MAX} of a batch",
             remedy="send smaller batches",
         )
     return items
+
+
+def alone(raw: bytes, context: Mapping[str, Any]) -> bytes:
+    """An item of a batch as a row that reads the same by itself."""
+    return b'{"context":%b,"batch":[%b]}' % (canonical(context), raw) if context else raw
 
 
 def inspect(value: Any) -> None:
@@ -127,9 +144,9 @@ def inspect(value: Any) -> None:
             waiting.append((child, (trail, key), depth + 1))
 
 
-def _split(raw: bytes) -> list[bytes] | None:
+def _split(raw: bytes) -> Items | None:
     try:
-        items = _listed(raw)
+        return _listed(raw)
     except RecursionError as error:
         raise _too_deep("$") from error
     except msgspec.ValidationError:
@@ -139,30 +156,41 @@ def _split(raw: bytes) -> list[bytes] | None:
         if salvaged is None:
             raise _fault(raw, str(error)) from error
         return salvaged
-    return [bytes(item) for item in items]
 
 
-def _listed(raw: bytes) -> list[msgspec.Raw]:
+def _listed(raw: bytes) -> Items:
     if _OPENS_LIST.match(raw):
-        return _LIST.decode(raw)
+        return Items([bytes(item) for item in _LIST.decode(raw)])
     if _OPENS_EVENTS.match(raw):
         try:
-            return _EVENTS.decode(raw).events
+            return Items([bytes(item) for item in _EVENTS.decode(raw).events])
         except msgspec.ValidationError:
             pass  # an event, or a Segment batch, that begins with this word
-    return _BATCH.decode(raw).batch
+    found = _BATCH.decode(raw)
+    return Items([bytes(item) for item in found.batch], _shared(bytes(found.context)))
 
 
-def _salvaged(raw: bytes) -> list[bytes] | None:
+def _shared(raw: bytes) -> Mapping[str, Any]:
+    return mapping({"context": carried(raw, "$.context")}, "context")
+
+
+def _salvaged(raw: bytes) -> Items | None:
     """The items of a batch in which something is written that is almost JSON, such as `NaN`.
 
     Spelt again one by one, so that each item is judged by itself.
     """
     try:
         loose = json.loads(raw.decode())
-        if isinstance(loose, dict):
-            loose = loose["events"] if loose.keys() == {"events"} else loose.get("batch")
-        return [_spelt(item) for item in loose] if isinstance(loose, list) else None
+    except (ValueError, RecursionError):
+        return None
+    context: Any = None
+    if isinstance(loose, dict):
+        context = loose.get("context")
+        loose = loose["events"] if loose.keys() == {"events"} else loose.get("batch")
+    if not isinstance(loose, list):
+        return None
+    try:
+        return Items([_spelt(item) for item in loose], _shared(_spelt(context)))
     except (ValueError, RecursionError):
         return None
 

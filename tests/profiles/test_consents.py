@@ -204,6 +204,59 @@ def test_adobes_consents_are_read(tmp_path: Path) -> None:
         assert len(shop.rows("consents")) == 4
 
 
+@pytest.mark.parametrize("said", ["false", "No", 0, False])
+def test_a_category_that_lost_its_type_is_a_no_and_never_a_yes(tmp_path: Path, said: Any) -> None:
+    """A no that became text on its way is obeyed; a yes that did is none."""
+    mapped = (
+        'source = "shop"\n[input.consent_categories]\n'
+        'News = {purpose = "marketing", channel = "email"}\n'
+        'Texts = {purpose = "marketing", channel = "sms"}'
+    )
+    call = {
+        "type": "page",
+        "userId": "c-1",
+        "messageId": "m-1",
+        "timestamp": "2026-10-05T09:00:00Z",
+        "traits": {"email": MAIL},
+        "context": {"consent": {"categoryPreferences": {"News": said, "Texts": "true"}}},
+    }
+    with open_shop(tmp_path / "w", changes={"settings.toml": ('source = "shop"', mapped)}) as shop:
+        shop.run(call)
+        kept = [(line["kind"], line["channel"]) for line in shop.rows("consents")]
+        assert kept == [("denial", "email")]
+
+
+def test_what_adobe_says_of_one_address_holds_there_alone(tmp_path: Path) -> None:
+    """`idSpecific`: a no at the old address leaves the new one; a no of a device denies the use."""
+    old, new = {"id": "former@example.com"}, {"id": MAIL}
+    own = {
+        "Email": {
+            "former@example.com": {"marketing": {"email": {"val": "n"}, "sms": {"val": "y"}}},
+            MAIL: {"marketing": {"email": {"val": "y"}}},
+        },
+        "IDFA": {"d-1": {"adID": {"val": "n"}, "share": {"val": "y"}}},
+    }
+    record = {
+        "_id": "x-1",
+        "timestamp": "2026-10-05T08:00:00Z",
+        "identityMap": {"CRMID": [{"id": "c-1"}], "Email": [old, new]},
+        "eventType": "web.page",
+        "consents": {"idSpecific": own},
+    }
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(record)
+        kept = {(line["kind"], line["channel"], line["purpose"]) for line in shop.rows("consents")}
+        assert kept == {
+            ("denial", "email", None),
+            ("grant", "email", "marketing"),
+            ("denial", None, "targeted_ads"),
+        }
+        line = shop.one(cart("2026-10-05T09:00:00Z"))
+        assert line["action"] == "remind_by_email"
+        (letter,) = shop.sent("email")
+        assert MAIL in letter.read_text()
+
+
 def test_an_imported_yes_never_undoes_a_no(tmp_path: Path) -> None:
     """A bulk import's yes counts only where nobody said no."""
     with open_shop(tmp_path / "w") as shop:

@@ -16,7 +16,7 @@ from agents.record import read_record
 from domain.bearing import Asked, bearing
 from domain.canonical import canonical
 from domain.consent import Consent, ConsentQuestion, answer
-from domain.context import CONTACTS_IN_CONTEXT_MAX, Context
+from domain.context import CONTACTS_IN_CONTEXT_MAX, INSTANCES_OF_JOURNEY_MAX, Context
 from store import tables as t
 from store.instants import micros
 from store.work import Work
@@ -127,6 +127,26 @@ def test_five_thousand_events_make_no_larger_context_than_fifty(tmp_path: Path) 
             sizes[user] = len(canonical(context))
     # Below the fold's threshold a ledger is shown whole, so the larger history may be the smaller.
     assert sizes["many"] <= 1.3 * sizes["few"]
+
+
+def test_a_flood_of_carts_makes_no_larger_context(tmp_path: Path) -> None:
+    """One customer is on a journey so many times at once and no more, until a window is over."""
+    with open_shop(tmp_path / "w") as shop:
+        most = INSTANCES_OF_JOURNEY_MAX
+        begun = at("2026-01-01T09:00:00Z")
+        flood = [
+            cart((begun + timedelta(seconds=n)).isoformat(), cart_id=f"k-{n}")
+            for n in range(2 * most)
+        ]
+        lines = shop.run(*flood)
+        assert "64 times already" in lines[most]["reason"]
+        assert {line["reason"] for line in lines[most:]} == {lines[most]["reason"]}
+        assert len(looked_at(shop, lines[-1]).instances) == most
+        other = row("checkout_failed", "2026-01-01T10:00:00Z", order_id="o-1", error="card")
+        assert shop.one(other)["journey"] == "failed_checkout"
+        later = shop.one(cart("2026-01-09T09:00:00Z", cart_id="k-later"))
+        assert "already" not in later["reason"]
+        assert len(looked_at(shop, shop.one(cart("2026-01-09T10:00:00Z"))).instances) <= 3
 
 
 def test_equal_contexts_have_equal_digests(tmp_path: Path) -> None:

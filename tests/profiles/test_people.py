@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from itertools import permutations
@@ -9,10 +10,15 @@ from typing import Any
 import pytest
 
 from agents.record import read_record
+from agents.supervisor import through_steps
 from domain.context import Context
 from domain.event import Event
+from profiles.arrivals import Arrival
+from profiles.identity import IdentityRules
 from profiles.prints import content_print, event_key
+from profiles.views import view
 from service.running import _envelope
+from store.instants import micros
 from tests.shop import Shop, at, cart, consent, open_shop, row
 
 
@@ -194,6 +200,35 @@ def test_an_undated_row_causes_no_marketing(tmp_path: Path) -> None:
         del undated["at"], undated["id"]
         line = shop.one(undated)
         assert (line["verdict"], line["code"]) == ("denied", "stale_event")
+
+
+def test_a_time_to_come_counts_as_the_time_of_receipt(tmp_path: Path) -> None:
+    """No clock that runs ahead wins over a later word, dates a consent, or makes a signal early."""
+    with open_shop(tmp_path / "w") as shop:
+        received = ["2026-10-05T08:00:00Z", "2026-10-05T08:01:00Z"]
+        ahead = row("identified", "2031-01-01T00:00:00Z", traits={"language": "de"})
+        after = row("identified", received[1], traits={"language": "fr"})
+        yes = consent("granted", "2031-01-01T00:00:00Z", email="a@shop.example")
+        for said, now in ((ahead, received[0]), (yes, received[0]), (after, received[1])):
+            asyncio.run(_take(shop, said, now))
+        with shop.database.read() as snapshot:
+            found = view(snapshot, shop.database.vault, "user_id:c-1", None, IdentityRules())
+        whole = found.whole
+        assert whole.traits["language"].value == "fr"
+        assert whole.last_at == at(received[1])
+        (line,) = shop.rows("consents")
+        assert line["occurred_at"] == line["received_at"] == micros(at(received[0]))
+        no = consent("denied", "2026-10-05T08:02:00Z", contact_point="a@shop.example")
+        assert shop.one(no)["verdict"] == "none"
+        assert shop.one(cart("2026-10-05T09:00:00Z"))["action"] == "cart_banner"
+
+
+async def _take(shop: Shop, said: dict[str, Any], now: str) -> None:
+    """Decide about one event as received at that instant."""
+    raw = json.dumps(said).encode()
+    (event,) = shop.assembly.reading.read(raw, received_at=at(now), place="x")
+    assert isinstance(event, Event)
+    await through_steps(shop.deps)([Arrival(event, at(now))])
 
 
 def test_an_old_event_is_history_not_a_cause(tmp_path: Path) -> None:

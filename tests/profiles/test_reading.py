@@ -746,6 +746,27 @@ def test_a_batch_may_be_larger_than_an_event() -> None:
     assert all(isinstance(i, Event) for i in told)
 
 
+def test_what_a_segment_batch_says_once_holds_for_every_item() -> None:
+    """A batch's own `context` is each call's, whose own counts first; a no in it is not lost."""
+    shared = {"consent": {"categoryPreferences": {"ads": False}}, "device": {"id": "d-1"}}
+    own = {**TRACK, "context": {"consent": {"categoryPreferences": {"ads": True}}}}
+    batch = {"batch": [TRACK, own, {**TRACK, "context": None}, 5], "context": shared}
+    *told, bad = read(batch)
+    assert isinstance(bad, InputError)
+    said = [dict(i.preferences) for i in told if isinstance(i, Event)]
+    no, yes = ({"categories": {"ads": value}} for value in (False, True))
+    assert said == [no, yes, no]
+    devices = [Identifier("device_id", "d-1") in i.identifiers for i in told]  # type: ignore[union-attr]
+    assert devices == [True] * 3
+    assert read({"batch": [TRACK], "context": None}) == read({"batch": [TRACK]})
+    broken = json.dumps({**batch, "batch": [TRACK, 7]}).replace("7", "NaN").encode()
+    first, last = read(broken)
+    assert isinstance(first, Event) and dict(first.preferences) == no
+    assert isinstance(last, InputError) and last.reason == "not_finite"
+    error = refused({"batch": [TRACK], "context": [1]})
+    assert error.cause.startswith("`$.context` ")
+
+
 def test_equal_items_without_an_id_stay_apart() -> None:
     """Every one of several equal events in equal batches gets an ordinal of its own."""
     other, with_id = {**TRACK, "userId": "c-2"}, {**TRACK, "messageId": "m-1"}

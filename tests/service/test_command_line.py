@@ -191,6 +191,46 @@ def test_a_dead_letter_is_retried_once_the_cause_is_mended(
     assert safeconduct("events", "dead")[1] == "there are no dead letters\n"
 
 
+def test_times_to_come_are_reported(safeconduct: Safeconduct, tmp_path: Path) -> None:
+    """A run that lives on the events' own times says how many of them no clock has reached."""
+    path = tmp_path / "ahead.jsonl"
+    ahead = {"event": "page_viewed", "user_id": "u-1", "at": "2999-01-01T00:00:00Z"}
+    past = ahead | {"at": "2020-01-01T00:00:00Z"}
+    path.write_text(f"{json.dumps(past)}\n{json.dumps(ahead)}\n")
+    _, out, err = safeconduct("run", path, "--json")
+    assert len(out.splitlines()) == 2
+    assert "times that this machine's clock has not reached: 1" in err
+
+
+def test_equal_dead_rows_and_items_of_batches_are_each_kept_and_read_again(
+    safeconduct: Safeconduct, tmp_path: Path
+) -> None:
+    """Of rows that nobody could read none is lost, however alike or deep inside a large batch."""
+    order = {"event": "order_completed", "user_id": "null", "at": "2026-10-05T08:00:00Z"}
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text(f"{json.dumps(order)}\n" * 3)
+    pad = {"pad": "x" * 3000}
+    calls = [
+        {"type": "track", "event": "page_viewed", "userId": f"u-{n}", "properties": pad}
+        for n in range(60)
+    ]
+    calls[40]["userId"] = "null"
+    batch = tmp_path / "batch.json"
+    batch.write_text(json.dumps({"batch": calls, "context": {"device": {"id": "null"}}}))
+    settings = safeconduct.workspace / "settings.toml"
+    given = settings.read_text()
+    settings.write_text(given.replace("user_id = [", 'device_id = ["null"]\nuser_id = ['))
+    for _ in range(2):  # a second reading finds the same letters
+        safeconduct.json("run", lines, batch)
+        kept = [letter["place"] for letter in safeconduct.json("events", "dead")]
+        assert sorted(kept) == sorted([*(f"{lines}:{n}" for n in (1, 2, 3)), f"{batch}:1#40"])
+    settings.write_text(given.replace('"null", ', ""))
+    again = safeconduct.json("events", "retry", "--at", "2026-10-05T09:00:00Z")
+    assert [line["verdict"] for line in again] == ["none"] * 4
+    assert safeconduct("events", "dead")[1] == "there are no dead letters\n"
+    assert {line["verdict"] for line in safeconduct.json("run", lines)} == {"duplicate"}
+
+
 def test_explain_tells_all_from_the_record(safeconduct: Safeconduct, events: Path) -> None:
     """Candidates, scores, every rule with what it read, versions, permit and outcome are there."""
     lines = safeconduct.json("run", events)

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from domain.errors import UsageError
 from domain.event import Event
+from profiles.prints import event_key
 from profiles.reading import Reading
 from service import inputs
 from service.inputs import DeadRow, read_inputs
+from store.vault import Vault
 from tests.shop import at, cart
 
 READING = Reading(default_source="shop", default_region=None, names={}, blocked=frozenset())
@@ -109,6 +111,21 @@ def test_equal_rows_without_an_id_are_two_and_a_second_reading_finds_both(tmp_pa
         found = [item for item in read(spaced) if isinstance(item, Event)]
         assert sorted(item.ordinal for item in found) == [0, 0, 1, 2]
         assert {item.received_at for item in found} == {NOW}
+
+
+def test_what_makes_rows_equal_is_what_makes_their_keys_equal(tmp_path: Path) -> None:
+    """Two rows that say the same in another order are two events, in a file and in a batch."""
+    names = {"crm": "1", "card": "2"}
+    plain = {"event": "order_completed", "at": "2026-10-05T09:00:00Z", "identifiers": names}
+    turned = plain | {"identifiers": dict(reversed(names.items()))}
+    said = plain | {"context": {"gpc": True}}
+    vault = Vault(b"k" * 32)
+    for rows in ([plain, turned, said, plain], [{"batch": [plain, turned, said, plain]}]):
+        found = [
+            item for item in read(lines(tmp_path / "a.jsonl", *rows)) if isinstance(item, Event)
+        ]
+        assert [item.ordinal for item in found] == [0, 1, 0, 2]
+        assert len({event_key(vault, item) for item in found}) == 4
 
 
 BAD: list[tuple[str, bytes, str]] = [

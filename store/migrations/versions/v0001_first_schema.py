@@ -122,6 +122,7 @@ def upgrade() -> None:
     sa.Column('purpose', STRING, nullable=False),
     sa.Column('topic', STRING, nullable=True),
     sa.Column('journey', STRING, nullable=True),
+    sa.Column('instance', STRING, nullable=True),
     sa.Column('team', STRING, nullable=True),
     sa.Column('action', STRING, nullable=False),
     sa.Column('decision_id', STRING, nullable=True),
@@ -150,6 +151,7 @@ def upgrade() -> None:
     sa.Column('reason', STRING, nullable=False),
     sa.Column('cause', TEXT, nullable=False),
     sa.Column('remedy', TEXT, nullable=False),
+    sa.Column('ordinal', sa.Integer(), nullable=False),
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.Column('state', STRING, nullable=False),
     sa.Column('sealed', sa.LargeBinary(), nullable=False),
@@ -353,6 +355,12 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('key', name=op.f('pk_revisions')),
     sqlite_with_rowid=False
     )
+    op.create_table('sources',
+    sa.Column('source', STRING, nullable=False),
+    sa.Column('watermark_at', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('source', name=op.f('pk_sources')),
+    sqlite_with_rowid=False
+    )
     op.create_table('suppressions',
     sa.Column('suppression_id', STRING, nullable=False),
     sa.Column('profile_id', STRING, nullable=False),
@@ -403,6 +411,7 @@ def downgrade() -> None:
     op.drop_table('timers')
     op.drop_index(op.f('ix_suppressions_ref'), table_name='suppressions')
     op.drop_table('suppressions')
+    op.drop_table('sources')
     op.drop_table('revisions')
     op.drop_index(op.f('ix_profiles_root_id'), table_name='profiles')
     op.drop_table('profiles')
