@@ -29,6 +29,7 @@ from profiles.identity import (
     Ruling,
     group,
 )
+from profiles.jurisdictions import codes_of_number
 from profiles.membership import Found, Identified, Naming, Side
 from profiles.prints import fragment_id, identifier_ref
 from profiles.state import Fragment, Known, opened, with_event
@@ -433,5 +434,7 @@ def _of_recognition(event: Event) -> bool:
 
 
 def _known(identifier: Identifier, event: Event, session: int) -> Known:
-    zones = zones_of(identifier.value) if identifier.ns == "phone" else ()
-    return Known(identifier.ns, identifier.value, event.time, zones, event.source, session)
+    if identifier.ns != "phone":
+        return Known(identifier.ns, identifier.value, event.time, (), event.source, session)
+    zones, codes = zones_of(identifier.value), codes_of_number(identifier.value)
+    return Known(identifier.ns, identifier.value, event.time, zones, event.source, session, codes)

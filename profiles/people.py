@@ -20,7 +20,8 @@ from profiles import consents, queries, signals
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
 from profiles.identifying import Identifying
-from profiles.labels import nested, visible
+from profiles.jurisdictions import jurisdictions, zones_of_address
+from profiles.labels import visible
 from profiles.membership import Identified
 from profiles.notes import Notes
 from profiles.pool import Pool
@@ -296,7 +297,8 @@ class People:
             withheld=withheld,
             contact_points=draft.points,
             zone_of_person=zone(traits.get("time_zone")),
-            zone_of_address=zone(nested(traits.get("address"), "time_zone")),
+            zones_of_address=zones_of_address(traits),
+            jurisdictions=jurisdictions(traits, person.identifiers),
             consents=lines,
             suppressions=(*pool.suppressions(ids, refs, draft.domains), *draft.block_lines),
             contacts=contacts,

@@ -100,7 +100,7 @@ class QuietHours(Speaker):
     def _zones(self, question: Question) -> list[tuple[str, str]]:
         context = question.context
         point = question.candidate.contact_point
-        known = _known_zones(context.zone_of_person, context.zone_of_address, point)
+        known = _known_zones(context.zone_of_person, context.zones_of_address, point)
         if question.candidate.action.channel in self.all_zones or not known:
             return known
         first = known[0][0]
@@ -108,9 +108,9 @@ class QuietHours(Speaker):
 
 
 def _known_zones(
-    person: str | None, address: str | None, point: ContactPoint | None
+    person: str | None, address: tuple[str, ...], point: ContactPoint | None
 ) -> list[tuple[str, str]]:
     known = [("person", person)] if person else []
-    known += [("address", address)] if address else []
+    known += [("address", name) for name in address]
     zones = point.zones if point and len(point.zones) <= NUMBER_ZONES_MAX else ()
     return known + [("number", name) for name in zones]

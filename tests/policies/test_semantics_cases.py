@@ -88,7 +88,7 @@ def test_case_03_boundary() -> None:
 
 def test_case_05_area_code_against_address() -> None:
     """A text message waits until it is day where the number is from and where the person lives."""
-    asked = context(now=at("2026-11-25T02:30:00Z"), zone_of_address="America/Los_Angeles")
+    asked = context(now=at("2026-11-25T02:30:00Z"), zones_of_address=("America/Los_Angeles",))
     number = point(world.PHONE, "phone", zones=("America/New_York",))
     verdict = judged(guard(quiet_hours=[SMS_HOURS]), sms(contact_point=number), asked)
     assert isinstance(verdict, Hold)
