@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
 from domain import regions
 from domain.context import Jurisdiction
-from profiles.state import Known
+from profiles.state import Fragment, Known
 from profiles.zones import zone
 
 _Source = Literal["address", "billing", "residence", "number"]
 _Place = tuple[str, str | None]  # country and state
 
+ZONE_TRAIT = "time_zone"
 ADDRESSES = ("address", "postal_address", "homeAddress", "mailingAddress")
 BILLING = ("billing_address", "billingAddress", "billing_country", "billingCountry")
 RESIDENCE = ("residence", "residence_country", "country_of_residence", "countryOfResidence")
@@ -26,6 +28,32 @@ _NAMES: tuple[tuple[_Source, tuple[str, ...]], ...] = (
 )
 _TELLING = frozenset((*ADDRESSES, *BILLING, *RESIDENCE, *_COUNTRY, *_STATE))
 _ZONE = ("time_zone", "timeZone", "timezone")
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a person may be: the zone they set, those of their address, and all laws."""
+
+    zone: str | None
+    zones_of_address: tuple[str, ...]
+    jurisdictions: tuple[Jurisdiction, ...]
+
+
+def whereabouts(person: Fragment) -> Whereabouts:
+    """Where a person, or what is known of them as one fragment, may be."""
+    traits = {name: trait.value for name, trait in person.traits.items()}
+    return Whereabouts(
+        zone(traits.get(ZONE_TRAIT)),
+        zones_of_address(traits),
+        jurisdictions(traits, person.identifiers),
+    )
+
+
+def moves(before: Fragment, after: Fragment) -> bool:
+    """Whether what was learnt between these says anything new of where the person may be."""
+    if after.traits is before.traits and after.identifiers is before.identifiers:
+        return False
+    return whereabouts(before) != whereabouts(after) or _zones_of(before) != _zones_of(after)
 
 
 def jurisdictions(traits: Mapping[str, Any], known: Iterable[Known]) -> tuple[Jurisdiction, ...]:
@@ -124,6 +152,10 @@ def _zones(value: Any) -> tuple[str, ...]:
                 return (named,)
     place = _place(value)
     return () if place is None else regions.zones_of(place[1] or place[0])
+
+
+def _zones_of(person: Fragment) -> set[str]:
+    return {name for known in person.identifiers for name in known.zones}
 
 
 @lru_cache(regions.CACHED_MAX)

@@ -20,7 +20,7 @@ from profiles import consents, queries, signals
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
 from profiles.identifying import Identifying
-from profiles.jurisdictions import jurisdictions, zones_of_address
+from profiles.jurisdictions import whereabouts
 from profiles.labels import visible
 from profiles.membership import Identified
 from profiles.notes import Notes
@@ -37,7 +37,6 @@ from profiles.regrouping import Regrouping
 from profiles.state import Fragment, folded
 from profiles.stated import restricts, statements
 from profiles.terms import Terms
-from profiles.zones import zone
 from store import keys
 from store import tables as t
 from store.database import Database, Snapshot
@@ -284,7 +283,7 @@ class People:
                 fields |= signals.behaviour(
                     draft, pool.contact_days(ids, brand, arrival.now), terms
                 )
-        traits = {name: trait.value for name, trait in person.traits.items()}
+        where = whereabouts(person)
         return Context(
             now=arrival.now,
             seed=self._seed(draft.perceived),
@@ -296,9 +295,9 @@ class People:
             fields=fields,
             withheld=withheld,
             contact_points=draft.points,
-            zone_of_person=zone(traits.get("time_zone")),
-            zones_of_address=zones_of_address(traits),
-            jurisdictions=jurisdictions(traits, person.identifiers),
+            zone_of_person=where.zone,
+            zones_of_address=where.zones_of_address,
+            jurisdictions=where.jurisdictions,
             consents=lines,
             suppressions=(*pool.suppressions(ids, refs, draft.domains), *draft.block_lines),
             contacts=contacts,
@@ -358,6 +357,8 @@ class People:
         if draft.perceived.arrival.asked.kind != "event":
             return
         people, at = list(context.profile_ids), micros(event.received_at)
+        if draft.identified.tells_where:
+            work.change(queries.ASK_HELD_AGAIN, people=people, due=micros(context.now))
         if event.name == OBSERVED_EVENT:
             self._notes.observed(draft, event)
         elif event.name == CASE_CLOSED_EVENT:
