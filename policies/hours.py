@@ -18,7 +18,7 @@ GAP_MINUTES = 15
 _DAY = timedelta(days=1)
 _DAY_MINUTES = 24 * 60
 _WEEK_MINUTES = 7 * _DAY_MINUTES
-_STRETCH_DAYS_MAX = 8
+_STRETCH_MAX = timedelta(days=8)
 
 Span = tuple[datetime, datetime]
 Stretch = tuple[int, int]
@@ -87,7 +87,15 @@ def zone(name: str) -> ZoneInfo:
 
 def is_open(at: datetime, hours: Hours, name: str) -> bool:
     """Whether these hours are open in that zone."""
-    return _next_in(at, hours, name) == at
+    return _end(at, hours, name) is not None
+
+
+def all_open(at: datetime, locals_: tuple[Local, ...]) -> bool:
+    """Whether all of these hours are open in their zones; never where there is none to ask."""
+    for hours, name in locals_:  # a loop, since this is what every passing contact asks
+        if _end(at, hours, name) is None:
+            return False
+    return bool(locals_)
 
 
 def closes_at(at: datetime, hours: Hours, name: str) -> datetime | None:
@@ -95,13 +103,10 @@ def closes_at(at: datetime, hours: Hours, name: str) -> datetime | None:
 
     Windows that adjoin are one; what stays open for more than a week is said to close after it.
     """
-    end: datetime | None = None
-    for start, close in _spans_from(at, hours, name, _STRETCH_DAYS_MAX):
-        if start <= (at if end is None else end) < close:
-            end = close
-        elif start > (at if end is None else end):
-            break
-    return end
+    closing = end = _end(at, hours, name)
+    while end is not None and end - at < _STRETCH_MAX:
+        closing, end = end, _end(end, hours, name)
+    return closing if end is None else end
 
 
 @lru_cache(maxsize=1024)
@@ -123,20 +128,27 @@ def next_open(at: datetime, locals_: tuple[Local, ...]) -> datetime | None:
     return None
 
 
+def _end(at: datetime, hours: Hours, name: str) -> datetime | None:
+    """The end of a window that `at` lies in; windows of the day before may reach into a day."""
+    day = at.astimezone(zone(name)).date()
+    for start, end in _spans(day, hours, name):
+        if start <= at < end:
+            return end
+    for start, end in _spans(day - _DAY, hours, name):
+        if start <= at < end:
+            return end
+    return None
+
+
 def _next_in(at: datetime, hours: Hours, name: str) -> datetime:
-    days = int(HORIZON / _DAY) + 2
-    for start, end in _spans_from(at, hours, name, days):
-        if end > at:
-            return max(at, start)
-    return at + HORIZON + _DAY
-
-
-def _spans_from(at: datetime, hours: Hours, name: str, days: int) -> Iterator[Span]:
-    """The spans of the day before `at`, of its own day and of those after it, in order."""
-    day = at.astimezone(zone(name)).date() - _DAY
-    for _ in range(days + 2):
-        yield from _spans(day, hours, name)
+    """When the first window opens that has not closed by `at`."""
+    day, limit = at.astimezone(zone(name)).date() - _DAY, at.date() + HORIZON + _DAY
+    while day <= limit:
+        for start, end in _spans(day, hours, name):
+            if end > at:
+                return max(at, start)
         day += _DAY
+    return at + HORIZON + _DAY
 
 
 @lru_cache(maxsize=16_384)
@@ -144,16 +156,13 @@ def _spans(day: date, hours: Hours, name: str) -> tuple[Span, ...]:
     """The UTC intervals `[open, close)` of the windows that open on `day`, in order."""
     if hours.closes_on(day):
         return ()
-    midnights = (day, time(0)), (day + _DAY, time(0))
-    earliest, latest = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-    if hours.closes_on(day - _DAY):
-        earliest = max(_readings(*midnights[0], name))
+    latest = datetime.max.replace(tzinfo=UTC)
     if hours.closes_on(day + _DAY):
-        latest = min(_readings(*midnights[1], name))
+        latest = min(_readings(day, time.max, name))
     found = []
     for window in hours.windows:
         last = day if window.close > window.open else day + _DAY
-        start = max(earliest, *_readings(day, window.open, name))
+        start = max(_readings(day, window.open, name))
         end = min(latest, *_readings(last, window.close, name))
         if start < end:
             found.append((start, end))

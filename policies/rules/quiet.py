@@ -69,9 +69,8 @@ class QuietHours(Speaker):
         """Drops or holds what would come at a bad hour."""
         if not self._concerns(question):
             return self.passed
-        locals_ = self._locals(question)
-        at = question.at
-        if locals_ and all(hours.is_open(at, kept, name) for kept, name in locals_):
+        locals_, at = self._locals(question), question.at
+        if hours.all_open(at, locals_):
             return self.passed
         clear = hours.next_open(at, locals_)
         reason, need = self._words(question, locals_, clear)

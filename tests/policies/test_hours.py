@@ -308,6 +308,15 @@ def test_a_closed_day_ends_the_night_before_it() -> None:
     assert opening == at("2026-12-26T20:00:00Z")
 
 
+def test_a_closed_day_begins_at_its_first_midnight() -> None:
+    """In Havana the clock shows midnight twice as November begins: the first one closes."""
+    kept = Hours(_windows("21:00-08:00"), holidays=Holidays(yearly=frozenset(((11, 1),))))
+    closing = hours.closes_at(at("2026-11-01T02:30:00Z"), kept, "America/Havana")
+    assert closing == at("2026-11-01T04:00:00Z")
+    opening = hours.next_open(at("2026-11-01T04:30:00Z"), ((kept, "America/Havana"),))
+    assert opening == at("2026-11-03T02:00:00Z")
+
+
 def test_midnight_is_the_end_of_the_day() -> None:
     """A close of 24:00 is the first instant of the next day, and one that starts it is open."""
     kept = Hours(_windows("08:00-24:00"))
