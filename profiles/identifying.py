@@ -29,7 +29,7 @@ from profiles.identity import (
     Ruling,
     group,
 )
-from profiles.jurisdictions import codes_of_number, moves
+from profiles.jurisdictions import codes_of_number, is_somewhere, moves
 from profiles.membership import Found, Identified, Naming, Side
 from profiles.prints import fragment_id, identifier_ref
 from profiles.state import Fragment, Known, opened, with_event
@@ -310,7 +310,8 @@ class Identifying:
         if one.event.name in self._rules.logouts:
             self._log_out(one, made)
         alone = one.is_new and made.root_id == one.own and not made.moved
-        made.tells_where = bool(made.moved) or (not alone and moves(one.before, one.after))
+        joined = bool(made.moved) and any(map(is_somewhere, made.members.values()))
+        made.tells_where = joined or (not alone and moves(one.before, one.after))
         return made
 
     def _regrouped(self, one: _Sought, neighbours: Neighbours) -> Identified:

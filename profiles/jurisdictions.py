@@ -56,6 +56,11 @@ def moves(before: Fragment, after: Fragment) -> bool:
     return whereabouts(before) != whereabouts(after) or _zones_of(before) != _zones_of(after)
 
 
+def is_somewhere(person: Fragment) -> bool:
+    """Whether anything is known of where the person may be."""
+    return moves(Fragment(), person)
+
+
 def jurisdictions(traits: Mapping[str, Any], known: Iterable[Known]) -> tuple[Jurisdiction, ...]:
     """All laws that may apply to a person, by their traits and telephone numbers.
 
