@@ -13,7 +13,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from agents.schema import ActionsFile, JourneyFile, OffersFile, PeopleFile, SettingsFile
-from policies.documents import Duration, Instant, MoneyText, WallWindow
+from policies.documents import (
+    Duration,
+    HolidayList,
+    Instant,
+    MoneyText,
+    WallWindows,
+    WeekDays,
+)
 from policies.schema import PolicyFile
 from service.cli import app
 
@@ -111,7 +118,9 @@ _NAMES: dict[Any, str] = {
     Duration: "duration (`15m`, `24h`, `7d`)",
     Instant: "instant with its zone",
     MoneyText: "amount (`5.00 EUR`)",
-    WallWindow: "window (`08:00-21:00`)",
+    WallWindows: "one or more windows (`08:00-21:00`)",
+    WeekDays: "days of the week (`mon-sat`)",
+    HolidayList: "list of days (`12-25`, `2026-04-03`)",
 }
 _PLAIN = {
     get_args(kind)[0]: words for kind, words in _NAMES.items() if get_origin(kind) is Annotated

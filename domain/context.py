@@ -193,6 +193,7 @@ class Context:
     `profile_ids` are the person's fragments, the one that stands for the person first.
     `entering` maps each journey this event triggers to the key of the instance it would enter.
     `arms` are the person's assignments to holdouts.
+    `zones_of_address` are the time zones the postal address may be in.
     `jurisdictions` are the laws that may apply to the person, by address, billing country,
     residence and numbers; none known means unknown, and the strictest that is configured applies.
     `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
@@ -214,7 +215,7 @@ class Context:
     stale: Mapping[str, str] = field(default_factory=dict)
     contact_points: tuple[ContactPoint, ...] = ()
     zone_of_person: str | None = None
-    zone_of_address: str | None = None
+    zones_of_address: tuple[str, ...] = ()
     jurisdictions: tuple[Jurisdiction, ...] = ()
     consents: tuple[Consent, ...] = ()
     suppressions: tuple[Suppression, ...] = ()

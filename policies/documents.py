@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,10 +23,14 @@ from pydantic_core import ErrorDetails
 
 from domain.action import Money
 from domain.errors import ConfigurationError
+from domain.regions import country_of, is_code
+from policies.hours import DAY_NAMES, Holidays, Hours, Window, week
 
 DOCUMENT_BYTES_MAX = 1_000_000
 DOCUMENT_DEPTH_MAX = 32
 DURATION_MAX = timedelta(days=400)
+WINDOWS_MAX = 8
+HOLIDAYS_MAX = 400
 
 Key = str | int
 Path = tuple[Key, ...]
@@ -34,14 +38,6 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 # What values may be, beyond plain text and numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A daily window `[open, close)` of wall time; a close of 24:00 is `time.max`."""
-
-    open: time
-    close: time
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -57,16 +53,76 @@ def _duration(value: Any) -> timedelta:
     return span
 
 
-def _window(value: Any) -> Window:
+def _windows(value: Any) -> tuple[Window, ...]:
     shape = r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)"
-    match = re.fullmatch(shape, value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("it is no window; write it as `08:00-21:00`")
-    opens = time(int(match.group(1)), int(match.group(2)))
-    closes = time.max if match.group(3) is None else time(int(match[3]), int(match[4]))
-    if opens == closes:
-        raise ValueError("it opens when it closes, so it is never open; leave the rule out instead")
-    return Window(opens, closes)
+    parts = value.split(",") if isinstance(value, str) else [""]
+    found: list[Window] = []
+    for part in parts:
+        match = re.fullmatch(shape, part.strip())
+        if match is None:
+            raise ValueError(
+                "it is no window; write it as `08:00-21:00`, or several as "
+                "`10:00-13:00,14:00-20:00`"
+            )
+        opens = time(int(match[1]), int(match[2]))
+        closes = time.max if match[3] is None else time(int(match[3]), int(match[4]))
+        if opens == closes:
+            raise ValueError(
+                "it opens when it closes, so it is never open; leave the rule out instead"
+            )
+        found.append(Window(opens, closes))
+    if len(found) > WINDOWS_MAX:
+        raise ValueError(f"it has more than {WINDOWS_MAX} windows")
+    minutes = sum(to - start for one in found for start, to in week(Hours((one,))))
+    if minutes != sum(to - start for start, to in week(Hours(tuple(found)))):
+        raise ValueError("its windows overlap; write each hour once")
+    return tuple(sorted(found, key=lambda window: window.open))
+
+
+def _days(value: Any) -> frozenset[int]:
+    names = value.replace(" ", "").split(",") if isinstance(value, str) else []
+    found: set[int] = set()
+    for name in names:
+        first, dash, last = name.partition("-")
+        if first not in DAY_NAMES or (last if dash else first) not in DAY_NAMES:
+            break
+        begin, end = DAY_NAMES.index(first), DAY_NAMES.index(last if dash else first)
+        found |= {day % 7 for day in range(begin, end + 1 + 7 * (end < begin))}
+    else:
+        if found:
+            return frozenset(found)
+    raise ValueError("it is no days of the week; write them as `mon-sat` or `mon,wed,fri`")
+
+
+def _holidays(value: Any) -> Holidays:
+    if not isinstance(value, list) or len(value) > HOLIDAYS_MAX:
+        raise ValueError(f"it is no list of at most {HOLIDAYS_MAX} days; write `[12-25]`")
+    dates, yearly = set(), set()
+    for day in value:
+        text = day if isinstance(day, str) else ""
+        every_year = re.fullmatch(r"\d\d-\d\d", text, re.ASCII) is not None
+        if not every_year and re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) is None:
+            text = ""
+        try:
+            # 2000 has a 29 February.
+            read = date.fromisoformat(f"2000-{text}" if every_year else text)
+        except ValueError:
+            raise ValueError(
+                f"`{day}` is no day; write each as `2026-12-24`, or `12-25` for every year"
+            ) from None
+        if every_year:
+            yearly.add((read.month, read.day))
+        else:
+            dates.add(read)
+    return Holidays(frozenset(dates), frozenset(yearly))
+
+
+def _place(value: Any) -> str:
+    if isinstance(value, str) and is_code(value):
+        return value
+    meant = country_of(value) if isinstance(value, str) else None
+    remedy = f"; did you mean `{meant}`?" if meant else "; write it as `DE` or `US-FL`"
+    raise ValueError(f"it is no ISO 3166 code of a country or state{remedy}")
 
 
 def _instant(value: Any) -> datetime:
@@ -95,7 +151,10 @@ def _zone(value: Any) -> str:
 
 
 Duration = Annotated[timedelta, PlainValidator(_duration)]
-WallWindow = Annotated[Window, PlainValidator(_window)]
+WallWindows = Annotated[tuple[Window, ...], PlainValidator(_windows)]
+WeekDays = Annotated[frozenset[int], PlainValidator(_days)]
+HolidayList = Annotated[Holidays, PlainValidator(_holidays)]
+PlaceCode = Annotated[str, PlainValidator(_place)]
 Instant = Annotated[datetime, PlainValidator(_instant)]
 MoneyText = Annotated[Money, PlainValidator(_money)]
 TimeZoneName = Annotated[str, PlainValidator(_zone)]

@@ -11,6 +11,7 @@ from domain.errors import ConfigurationError
 from domain.verdict import EVERYONE, Audience
 from policies.documents import Document, parse_yaml
 from policies.expressions import Condition, compile_condition
+from policies.hours import ALL_DAY, EVERY_DAY, NO_HOLIDAYS, Hours, never_open
 from policies.policy_set import (
     BUILT_IN_FIELDS,
     BUILT_IN_RULES,
@@ -22,7 +23,7 @@ from policies.question import Rule
 from policies.rules.caps import FrequencyCap
 from policies.rules.engagement import ApprovalRule, EngagementRule
 from policies.rules.quiet import QuietHours
-from policies.schema import PolicyFile, ShownTo
+from policies.schema import HoursEntry, LawEntry, PolicyFile, ShownTo
 
 Loaded = tuple[Document, PolicyFile]
 
@@ -151,9 +152,14 @@ def _channels(loaded: Iterable[Loaded]) -> dict[str, ChannelPolicy]:
             place = document.place("channels", name)
             if name in channels:
                 raise _twice("channel", name, place, channels[name].place)
-            channels[name] = ChannelPolicy(
-                name, entry.title, entry.address, entry.zones == "all", place
-            )
+            if entry.address == "phone" and entry.zones == "first_known":
+                raise ConfigurationError(
+                    f"channel `{name}` rings a phone and asks one zone only whether it is night",
+                    place=document.place("channels", name, "zones"),
+                    remedy="use `zones: all`, or leave it out",
+                )
+            all_zones = entry.zones == "all" or entry.address == "phone"
+            channels[name] = ChannelPolicy(name, entry.title, entry.address, all_zones, place)
     return channels
 
 
@@ -176,19 +182,47 @@ def _caps(loaded: Iterable[Loaded]) -> Iterable[FrequencyCap]:
 
 def _hours(loaded: Iterable[Loaded], channels: Mapping[str, ChannelPolicy]) -> Iterable[QuietHours]:
     all_zones = frozenset(name for name, channel in channels.items() if channel.all_zones)
+    kept: dict[str, list[Hours]] = {}
     for document, file in loaded:
         for index, entry in enumerate(file.quiet_hours):
+            place = document.place("quiet_hours", index)
+            general = _hours_of(entry)
+            for channel in entry.channels:
+                kept.setdefault(channel, []).append(general)
+                if never_open(*kept[channel]):
+                    raise _impossible(entry.id, place, f"the other quiet hours of `{channel}`")
+            laws = {code: _hours_of(law) for code, law in entry.jurisdictions.items()}
+            for code, law in laws.items():
+                if never_open(general, law):
+                    at = document.place("quiet_hours", index, "jurisdictions", code)
+                    raise _impossible(entry.id, at, f"the hours of `{code}`")
             yield QuietHours(
                 entry.id,
-                document.place("quiet_hours", index),
+                place,
                 channels=frozenset(entry.channels),
                 all_zones=all_zones,
-                open_at=entry.window.open,
-                close_at=entry.window.close,
+                hours=general,
+                laws=laws,
                 on_quiet=entry.on_quiet,
                 reason=entry.reason,
                 shown_to=_audience(entry.shown_to),
             )
+
+
+def _hours_of(entry: HoursEntry | LawEntry) -> Hours:
+    return Hours(
+        ALL_DAY if entry.window is None else entry.window,
+        EVERY_DAY if entry.days is None else entry.days,
+        NO_HOLIDAYS if entry.holidays is None else entry.holidays,
+    )
+
+
+def _impossible(rule: str, place: str, other: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"rule `{rule}` is never open: its window and {other} do not meet",
+        place=place,
+        remedy="widen one of them",
+    )
 
 
 def _engagement(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from domain.context import Category, FieldType, Retention, Use
 from domain.verdict import Audience
-from policies.documents import Duration, WallWindow
+from policies.documents import Duration, HolidayList, PlaceCode, WallWindows, WeekDays
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 DottedName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z][a-z0-9_]{0,63}){1,2}$")]
@@ -44,11 +44,15 @@ class PurposeEntry(Strict):
 
 
 class ChannelEntry(Strict):
-    """A way to reach a person, and which identifier is its address."""
+    """A way to reach a person, and which identifier is its address.
+
+    A `phone` rings in `all` zones its owner may be in, and nothing less may be declared; the
+    others go by the `first_known`.
+    """
 
     title: str = Field(examples=["e-mail"])
     address: Literal["email", "phone", "none"] = Field(examples=["email"])
-    zones: Literal["first_known", "all"] = "first_known"
+    zones: Literal["first_known", "all"] | None = None
 
 
 class CapEntry(Strict):
@@ -65,12 +69,33 @@ class CapEntry(Strict):
     shown_to: ShownTo | None = None
 
 
+def _hours_in_words(value: Any) -> Any:
+    """A law's hours are often no more than a window."""
+    return {"window": value} if isinstance(value, str) else value
+
+
+class LawEntry(Strict):
+    """When the law of a country or state lets a customer be contacted; a text is its `window`."""
+
+    window: WallWindows | None = Field(default=None, examples=["08:00-20:00"])
+    days: WeekDays | None = Field(default=None, examples=["mon-sat"])
+    holidays: HolidayList | None = Field(default=None, examples=["[12-25, 2026-04-03]"])
+
+
 class HoursEntry(Strict):
-    """When a channel may be used, in the customer's own wall time."""
+    """When a channel may be used, in the customer's own wall time, and by which laws.
+
+    A contact is made only while `window` is open and the hours of every law that may apply; of
+    somebody of whom no law is known, of all that are here. A law that names a state holds in it
+    alone; one that names a country holds in all its states.
+    """
 
     id: Id
     channels: Scope = Field(min_length=1, examples=[["sms"]])
-    window: WallWindow = Field(examples=["08:00-21:00"])
+    window: WallWindows = Field(examples=["08:00-21:00"])
+    days: WeekDays | None = Field(default=None, examples=["mon-sat"])
+    holidays: HolidayList | None = Field(default=None, examples=["[12-25, 2026-04-03]"])
+    jurisdictions: dict[PlaceCode, Annotated[LawEntry, BeforeValidator(_hours_in_words)]] = {}
     on_quiet: Literal["drop", "defer"] = "defer"
     reason: Reason | None = None
     shown_to: ShownTo | None = None

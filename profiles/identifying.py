@@ -29,6 +29,7 @@ from profiles.identity import (
     Ruling,
     group,
 )
+from profiles.jurisdictions import codes_of_number, is_somewhere, moves
 from profiles.membership import Found, Identified, Naming, Side
 from profiles.prints import fragment_id, identifier_ref
 from profiles.state import Fragment, Known, opened, with_event
@@ -308,6 +309,9 @@ class Identifying:
             made = self._regrouped(one, neighbours)
         if one.event.name in self._rules.logouts:
             self._log_out(one, made)
+        alone = one.is_new and made.root_id == one.own and not made.moved
+        joined = bool(made.moved) and any(map(is_somewhere, made.members.values()))
+        made.tells_where = joined or (not alone and moves(one.before, one.after))
         return made
 
     def _regrouped(self, one: _Sought, neighbours: Neighbours) -> Identified:
@@ -433,5 +437,7 @@ def _of_recognition(event: Event) -> bool:
 
 
 def _known(identifier: Identifier, event: Event, session: int) -> Known:
-    zones = zones_of(identifier.value) if identifier.ns == "phone" else ()
-    return Known(identifier.ns, identifier.value, event.time, zones, event.source, session)
+    if identifier.ns != "phone":
+        return Known(identifier.ns, identifier.value, event.time, (), event.source, session)
+    zones, codes = zones_of(identifier.value), codes_of_number(identifier.value)
+    return Known(identifier.ns, identifier.value, event.time, zones, event.source, session, codes)

@@ -45,7 +45,9 @@ class Identified:
     `members` are the person's fragments with the event taken in, the root's first; `own` is the
     one that gathers it (None on later passes, which change nothing). `moved` maps each fragment
     that follows another root from now on to that root, `parted` are the sides of people who come
-    apart by that. `keys` are the contention keys of all that was looked at to say so.
+    apart by that. `tells_where` says that the event, or who was found to be the same person by it,
+    tells anything new of where a person known before may be. `keys` are the contention keys of all
+    that was looked at to say so.
     """
 
     root_id: str
@@ -56,4 +58,5 @@ class Identified:
     moved: Mapping[str, str] = field(default_factory=dict)
     parted: Sequence[Sequence[Side]] = ()
     logouts: tuple[str, ...] = ()
+    tells_where: bool = False
     keys: set[str] = field(default_factory=set)

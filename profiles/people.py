@@ -21,7 +21,8 @@ from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
 from profiles.freshness import Freshness
 from profiles.identifying import Identifying
-from profiles.labels import nested, visible
+from profiles.jurisdictions import whereabouts
+from profiles.labels import visible
 from profiles.membership import Identified
 from profiles.notes import Notes
 from profiles.overtaking import late_since, overtake
@@ -38,7 +39,6 @@ from profiles.regrouping import Regrouping
 from profiles.state import Fragment, folded
 from profiles.stated import restricts, statements
 from profiles.terms import Terms
-from profiles.zones import zone
 from store import keys
 from store import tables as t
 from store.database import Database, Snapshot
@@ -289,7 +289,7 @@ class People:
                 fields |= signals.behaviour(
                     draft, pool.contact_days(ids, brand, arrival.now), terms
                 )
-        traits = {name: trait.value for name, trait in person.traits.items()}
+        where = whereabouts(person)
         return Context(
             now=arrival.now,
             seed=self._seed(draft.perceived),
@@ -302,8 +302,9 @@ class People:
             withheld=withheld,
             stale=stale,
             contact_points=draft.points,
-            zone_of_person=zone(traits.get("time_zone")),
-            zone_of_address=zone(nested(traits.get("address"), "time_zone")),
+            zone_of_person=where.zone,
+            zones_of_address=where.zones_of_address,
+            jurisdictions=where.jurisdictions,
             consents=lines,
             suppressions=(*pool.suppressions(ids, refs, draft.domains), *draft.block_lines),
             contacts=contacts,
@@ -367,6 +368,8 @@ class People:
         if since is not None:
             for journey, instance in self._enrolment.reached(event).items():
                 overtake(work, people, journey, instance, since)
+        if draft.identified.tells_where:
+            work.change(queries.ASK_HELD_AGAIN, people=people, due=micros(context.now))
         if event.name == OBSERVED_EVENT:
             self._notes.observed(draft, event)
         elif event.name == CASE_CLOSED_EVENT:

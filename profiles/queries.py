@@ -345,6 +345,16 @@ BRING_FORWARD = Statement(
     .where(or_(bindparam("any_purpose") == 1, t.timers.c.purpose.in_(_among("purposes"))))
     .values(due_at=bindparam("due"))
 )
+ASK_HELD_AGAIN = Statement(
+    update(t.timers)
+    .where(
+        t.timers.c.profile_id.in_(_among("people")),
+        t.timers.c.state == "pending",
+        t.timers.c.kind == "release",
+        t.timers.c.due_at > bindparam("due"),
+    )
+    .values(due_at=bindparam("due"))
+)
 END_INSTANCE = Statement(
     update(t.instances)
     .where(

@@ -31,8 +31,9 @@ class Trait:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One identifier of a fragment. `zones` are the time zones a phone number implies, `source`
-    is what first named it. `session` counts the logouts on a device before."""
+    """One identifier of a fragment. `zones` are the time zones a phone number implies, and
+    `jurisdictions` the codes of its country and state; `source` is what first named it.
+    `session` counts the logouts on a device before."""
 
     ns: str
     value: str
@@ -40,6 +41,7 @@ class Known:
     zones: tuple[str, ...] = ()
     source: str = ""
     session: int = 0
+    jurisdictions: tuple[str, ...] = ()
 
     @property
     def identifier(self) -> Identifier:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
-from domain.context import ContactPoint
+from domain.context import ContactPoint, Context
 from domain.verdict import EVERYONE, Audience, Finding
 from policies import hours
+from policies.hours import Hours, Local
+from policies.jurisdictions import applying
 from policies.question import Question, Speaker, stamp
 
 # A number that may be in more zones than this (+1 800 in 42) says nothing of where its owner is.
 NUMBER_ZONES_MAX = 16
+_NO_LAWS: Mapping[str, Hours] = {}
+_LEARN = "learn the address"
 
 
 class QuietHours(Speaker):
-    """Contacts on these channels only inside `[open, close)` of the customer's wall time.
+    """Contacts on these channels only inside the hours of the customer's wall time.
 
-    With `all_zones`, the window must be open in every zone the customer may be in (the person's
-    own, the postal address's, all those of the number); otherwise the first known of person,
-    address and number decides. A brand's own zone is never a source.
+    Open at once must be the general hours and those of every law that may apply, which is all
+    `laws` where none is known. With `all_zones`, that is so in every zone the customer may be in
+    (the person's own, the postal address's, all those of the number); otherwise the first known
+    of person, address and number decides. A brand's own zone is never a source.
     """
 
-    __slots__ = ("all_zones", "channels", "close", "on_quiet", "open", "reason")
+    __slots__ = ("all_zones", "channels", "hours", "laws", "on_quiet", "reason")
 
     def __init__(
         self,
@@ -32,8 +37,8 @@ class QuietHours(Speaker):
         *,
         channels: frozenset[str],
         all_zones: frozenset[str],
-        open_at: time,
-        close_at: time,
+        hours: Hours,
+        laws: Mapping[str, Hours] = _NO_LAWS,
         on_quiet: Literal["drop", "defer"] = "defer",
         reason: str | None = None,
         shown_to: tuple[Audience, ...] = EVERYONE,
@@ -41,32 +46,35 @@ class QuietHours(Speaker):
         super().__init__(rule, place, shown_to)
         self.channels = channels
         self.all_zones = all_zones
-        self.open = open_at
-        self.close = close_at
+        self.hours = hours
+        self.laws = laws
         self.on_quiet = on_quiet
-        self.reason = reason or f"quiet hours until {open_at:%H:%M}"
+        self.reason = reason or _reason(hours)
 
     def reads(self, question: Question) -> Mapping[str, Any]:
-        """The zones that decided, and where each comes from."""
-        close = "24:00" if self.close == time.max else f"{self.close:%H:%M}"
-        return {
-            "window": f"{self.open:%H:%M}-{close}",
-            "zones": {name: source for source, name in self._zones(question)},
+        """The zones and laws that decided, what says so of each, and which hours are closed."""
+        zones = self._zones(question)
+        laws = applying(question.context.jurisdictions, self.laws)
+        read: dict[str, Any] = {
+            "window": str(self.hours),
+            "zones": {name: source for source, name in reversed(zones)},
+            "closed": [
+                f"{code or 'window'} {kept} in {name}"
+                for code, kept, name in self._closed(question, laws)
+            ],
         }
+        return read | {"jurisdictions": laws} if self.laws else read
 
     def ask(self, question: Question) -> Finding:
         """Drops or holds what would come at a bad hour."""
         if not self._concerns(question):
             return self.passed
-        clear = self.clears_at(question, question.at)
-        if clear == question.at:
+        locals_, at = self._locals(question), question.at
+        if hours.all_open(at, locals_):
             return self.passed
+        clear = hours.next_open(at, locals_)
+        reason, need = self._words(question, locals_, clear)
         read = self.reads(question)
-        reason, need = self.reason, f"wait until {stamp(clear)}" if clear else ""
-        if not read["zones"]:
-            reason, need = "the customer's time zone is unknown", "learn the address"
-        elif clear is None:
-            reason, need = "no hour is open in every zone", "learn the address"
         if self.on_quiet == "drop":
             return self.forbid(
                 "quiet_hours", reason, read=read, counterfactual=need, clears_at=clear
@@ -76,41 +84,103 @@ class QuietHours(Speaker):
         )
 
     def clears_at(self, question: Question, at: datetime) -> datetime | None:
-        """When the window is next open in every zone that counts."""
+        """When all hours that count are next open in every zone that counts."""
         if not self._concerns(question):
             return at
-        names = tuple({name: None for _, name in self._zones(question)})
-        return hours.next_open(at, self.open, self.close, names)
+        return hours.next_open(at, self._locals(question))
 
     def closes_at(self, question: Question) -> datetime:
-        """When the window that is open now first closes in a zone; far off where not concerned."""
+        """When the first of the hours that are open now closes; far off where not concerned."""
         far = question.at + hours.HORIZON
         if not self._concerns(question):
             return far
-        ends = [
-            hours.closes_at(question.at, self.open, self.close, name)
-            for _, name in self._zones(question)
-        ]
+        ends = (hours.closes_at(question.at, kept, name) for kept, name in self._locals(question))
         return min((end for end in ends if end is not None), default=far)
+
+    def troubles(self) -> tuple[str, ...]:
+        """What in these hours can hardly be meant, in words."""
+        found = [f"{name} {words}" for name, words in self._gaps()]
+        for code, kept in self.laws.items():
+            narrows = hours.common(self.hours, kept) != hours.week(self.hours)
+            if not narrows and kept.holidays == hours.NO_HOLIDAYS:
+                found.append(f"`{code}` changes nothing: it is open whenever `window` is")
+        if hours.never_open(self.hours, *self.laws.values()):
+            found.append(
+                "whoever is of no known place can never be contacted: no hour of the week is open "
+                f"under all of {', '.join(f'`{code}`' for code in self.laws)}"
+            )
+        return tuple(found)
+
+    def _gaps(self) -> list[tuple[str, str]]:
+        own = hours.gaps(self.hours)
+        found = [("`window`", own)] if own else []
+        for code, kept in self.laws.items():
+            more = tuple(gap for gap in hours.gaps(self.hours, kept) if gap not in own)
+            found += [(f"`{code}`", more)] if more else []
+        words = f"closes for less than {hours.GAP_MINUTES} minutes"
+        return [(name, f"{words}: {hours.spoken(gaps)}") for name, gaps in found]
+
+    def _words(
+        self, question: Question, locals_: tuple[Local, ...], clear: datetime | None
+    ) -> tuple[str, str]:
+        """The reason and what would have to change."""
+        if not locals_:
+            return "the customer's time zone is unknown", _LEARN
+        if clear is None:
+            return "no hour is open in every zone and under every law", _LEARN
+        wait = f"wait until {stamp(clear)}"
+        laws = applying(question.context.jurisdictions, self.laws)
+        code, kept, _ = self._closed(question, laws)[0]
+        return (f"quiet hours of {code}, which is open {kept}" if code else self.reason), wait
+
+    def _closed(self, question: Question, laws: Iterable[str]) -> list[tuple[str, Hours, str]]:
+        """The law (empty for the general hours), hours and zone of all that is closed now."""
+        several = (("", self.hours), *((code, self.laws[code]) for code in laws))
+        return [
+            (code, kept, name)
+            for code, kept in several
+            for _, name in self._zones(question)
+            if not hours.is_open(question.at, kept, name)
+        ]
 
     def _concerns(self, question: Question) -> bool:
         channel = question.candidate.action.channel
         return question.kind == "contact" and channel in self.channels and not question.urgent
 
+    def _locals(self, question: Question) -> tuple[Local, ...]:
+        """All hours that count, each in every zone that counts."""
+        names = dict.fromkeys(name for _, name in self._zones(question))
+        if not self.laws:
+            return tuple([(self.hours, name) for name in names])
+        laws = applying(question.context.jurisdictions, self.laws)
+        several = (self.hours, *(self.laws[code] for code in laws))
+        return tuple([(kept, name) for kept in several for name in names])
+
     def _zones(self, question: Question) -> list[tuple[str, str]]:
-        context = question.context
-        point = question.candidate.contact_point
-        known = _known_zones(context.zone_of_person, context.zone_of_address, point)
+        known = known_zones(question.context, question.candidate.contact_point)
         if question.candidate.action.channel in self.all_zones or not known:
             return known
         first = known[0][0]
         return [(source, name) for source, name in known if source == first]
 
 
-def _known_zones(
-    person: str | None, address: str | None, point: ContactPoint | None
-) -> list[tuple[str, str]]:
+def known_zones(context: Context, point: ContactPoint | None) -> list[tuple[str, str]]:
+    """All zones in which a person may be, with what says so, the surest first.
+
+    Of telephone numbers it is the one that is written to or called which tells; all of the
+    person's, where none is.
+    """
+    person = context.zone_of_person
     known = [("person", person)] if person else []
-    known += [("address", address)] if address else []
-    zones = point.zones if point and len(point.zones) <= NUMBER_ZONES_MAX else ()
-    return known + [("number", name) for name in zones]
+    known += [("address", name) for name in context.zones_of_address]
+    numbers = (point,) if point is not None and point.kind == "phone" else context.contact_points
+    for number in numbers:
+        if len(number.zones) <= NUMBER_ZONES_MAX:
+            known += [("number", name) for name in number.zones]
+    return known
+
+
+def _reason(kept: Hours) -> str:
+    if len(kept.windows) == 1 and kept.days == hours.EVERY_DAY:
+        return f"quiet hours until {kept.windows[0].open:%H:%M}"
+    return f"quiet hours outside {kept}"

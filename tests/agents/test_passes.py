@@ -130,3 +130,74 @@ def test_a_shop_that_is_stopped_sends_nothing(tmp_path: Path) -> None:
         assert not shop.rows("cases")
         released = shop.release("all", "2026-10-05T10:00:00Z")
         assert [line["verdict"] for line in released] == ["permitted", "permitted"]
+
+
+TOLL_FREE = "+18002530000"
+
+
+def test_case_06_what_waits_for_an_address_is_asked_about_when_one_is_learnt_and_only_then(
+    tmp_path: Path,
+) -> None:
+    """Without a place there is no hour: nothing is asked until a new fact comes, then once."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(consent("granted", "2026-10-05T09:00:00Z", channel="sms", phone=TOLL_FREE))
+        held = shop.one(cart("2026-10-05T17:00:00Z"))
+        assert (held["verdict"], held["held_for"], held["code"]) == ("held", "time", "quiet_hours")
+        assert held["next_eligible_at"] is None
+        assert held["reason"] == "the customer's time zone is unknown"
+        assert shop.wake("2026-10-05T17:30:00Z") == []
+        nothing_new = row("page_viewed", "2026-10-05T17:40:00Z", traits={"first_name": "Ann"})
+        assert [line["pass"] for line in shop.run(nothing_new)] == ["event"]
+        address = {"address": {"country": "US", "state": "California"}}
+        told = shop.run(row("identified", "2026-10-05T18:00:00Z", traits=address))
+        (sent,) = [line for line in told if line["pass"] == "release"]
+        assert (sent["verdict"], sent["action"], sent["at"]) == (
+            "permitted",
+            "remind_by_sms",
+            "2026-10-05T18:00:00.000Z",
+        )
+        again = shop.run(row("identified", "2026-10-05T18:10:00Z", traits=address))
+        assert [line["pass"] for line in again] == ["event"]
+        assert shop.wake("2026-10-08T09:00:00Z") == []
+        assert len(shop.sent("sms")) == 1
+
+
+def test_case_06_a_new_address_in_the_night_waits_for_the_morning(tmp_path: Path) -> None:
+    """What is asked again on a new fact may have to wait once more, and now knows until when."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(consent("granted", "2026-10-05T09:00:00Z", channel="sms", phone=TOLL_FREE))
+        shop.one(cart("2026-10-06T06:00:00Z"))
+        address = {"address": {"country": "US", "state": "CA"}}
+        told = shop.run(row("identified", "2026-10-06T07:00:00Z", traits=address))
+        (held,) = [line for line in told if line["pass"] == "release"]
+        assert (held["verdict"], held["code"]) == ("held", "quiet_hours")
+        assert held["next_eligible_at"] == "2026-10-06T15:00:00.000Z"
+        (sent,) = shop.wake("2026-10-06T16:00:00Z")
+        assert (sent["verdict"], sent["at"]) == ("permitted", "2026-10-06T15:00:00.000Z")
+
+
+def test_case_06_what_waits_for_an_address_in_vain_expires(tmp_path: Path) -> None:
+    """One pass when the action expires, and then silence: no loop."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(consent("granted", "2026-10-05T09:00:00Z", channel="sms", phone=TOLL_FREE))
+        shop.one(cart("2026-10-05T17:00:00Z"))
+        lines = shop.wake("2026-12-05T17:00:00Z")
+        assert [(line["pass"], line["verdict"], line["code"]) for line in lines] == [
+            ("release", "denied", "stale_event")
+        ]
+        assert lines[0]["at"] == "2026-10-06T17:00:00.000Z"
+        assert not shop.sent()
+
+
+def test_a_law_of_the_state_counts_from_the_number_alone(tmp_path: Path) -> None:
+    """A number of Florida's is under Florida's law, in the workspace's own files."""
+    law = (
+        'window: "08:00-21:00"',
+        'window: "08:00-21:00"\n    jurisdictions:\n      US-FL: "08:00-20:00"',
+    )
+    with open_shop(tmp_path / "w", changes={"policies/contact.yaml": law}) as shop:
+        said = consent("granted", "2026-10-05T15:00:00Z", channel="sms", phone="+13055550123")
+        shop.run(said)
+        held = shop.one(cart("2026-10-06T00:30:00Z"))  # 20:30 in Miami
+        assert (held["verdict"], held["code"]) == ("held", "quiet_hours")
+        assert held["next_eligible_at"] == "2026-10-06T12:00:00.000Z"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -15,14 +15,17 @@ from domain.action import Money
 from domain.errors import ConfigurationError
 from policies.documents import (
     Duration,
+    HolidayList,
     Instant,
     MoneyText,
+    PlaceCode,
     TimeZoneName,
-    WallWindow,
-    Window,
+    WallWindows,
+    WeekDays,
     parse_toml,
     parse_yaml,
 )
+from policies.hours import Holidays, Window
 from policies.loader import load_policies
 from policies.schema import PolicyFile, Strict
 
@@ -461,7 +464,10 @@ def test_an_empty_file_says_nothing() -> None:
 
 class Values(Strict):
     span: Duration | None = None
-    window: WallWindow | None = None
+    window: WallWindows | None = None
+    days: WeekDays | None = None
+    holidays: HolidayList | None = None
+    country: PlaceCode | None = None
     moment: Instant | None = None
     worth: MoneyText | None = None
     zone: TimeZoneName | None = None
@@ -471,9 +477,23 @@ VALUES = [
     ("span: 30s", timedelta(seconds=30)),
     ("span: 15m", timedelta(minutes=15)),
     ("span: 2w", timedelta(days=14)),
-    ("window: 08:00-21:00", Window(time(8), time(21))),
-    ("window: 22:00-06:00", Window(time(22), time(6))),
-    ("window: 08:00-24:00", Window(time(8), time.max)),
+    ("window: 08:00-21:00", (Window(time(8), time(21)),)),
+    ("window: 22:00-06:00", (Window(time(22), time(6)),)),
+    ("window: 08:00-24:00", (Window(time(8), time.max),)),
+    (
+        "window: 14:00-20:00, 10:00-13:00",
+        (Window(time(10), time(13)), Window(time(14), time(20))),
+    ),
+    ("days: mon-sat", frozenset(range(6))),
+    ("days: mon,wed, fri", frozenset((0, 2, 4))),
+    ("days: sat-mon", frozenset((5, 6, 0))),
+    ("days: sun", frozenset((6,))),
+    (
+        "holidays: [12-25, 2026-04-03, 02-29]",
+        Holidays(frozenset((date(2026, 4, 3),)), frozenset(((12, 25), (2, 29)))),
+    ),
+    ("holidays: []", Holidays()),
+    ("country: US-FL", "US-FL"),
     ("moment: 2026-12-31T23:00:00Z", datetime(2026, 12, 31, 23, tzinfo=UTC)),
     ("moment: 2027-01-01T00:00:00+01:00", datetime(2026, 12, 31, 23, tzinfo=UTC)),
     ("worth: 5.00 EUR", Money(500, "EUR")),
@@ -497,6 +517,28 @@ NO_VALUES = [
     "window: 8:00-21:00",
     "window: 08:00-25:00",
     "window: 24:00-08:00",
+    "window: 08:00-12:00,",
+    "window: 08:00-12:00,11:00-13:00",
+    "window: 20:00-02:00,01:00-03:00",
+    "window: 01:00-02:00,03:00-04:00,05:00-06:00,07:00-08:00,09:00-10:00,11:00-12:00,13:00-14:00,"
+    "15:00-16:00,17:00-18:00",
+    "days: ''",
+    "days: monday",
+    "days: mon-",
+    "days: mon-fri-sun",
+    "days: [mon]",
+    "holidays: 12-25",
+    "holidays: [25-12]",
+    "holidays: [02-30]",
+    "holidays: [2026-02-29]",
+    "holidays: [easter]",
+    "holidays: [7]",
+    "holidays: [20261225]",
+    "country: UK",
+    "country: Germany",
+    "country: de",
+    "country: US-ZZ",
+    "country: 7",
     "moment: 2026-12-31",
     "moment: 2026-12-31T23:00:00",
     "worth: 5.0 EUR",

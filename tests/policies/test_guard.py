@@ -99,6 +99,9 @@ past = st.integers(0, 10 * 24 * 3600).map(lambda n: timedelta(seconds=n))
 zones = st.sampled_from(
     [None, "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Auckland"]
 )
+zones_of_address = st.sampled_from(
+    [(), ("Europe/Berlin",), ("America/New_York", "America/Chicago"), ("Pacific/Auckland",)]
+)
 refs = st.sampled_from([world.EMAIL, world.PHONE])
 few = st.integers(0, 3)
 
@@ -172,7 +175,7 @@ def contexts(draw: st.DrawFn, calm: bool | None = None) -> Context:
         asked=draw(passes(now)),
         fields={"signal.open_cases": 0 if calm else draw(few), "profile.plan": "open"},
         zone_of_person=draw(zones),
-        zone_of_address=draw(zones),
+        zones_of_address=draw(zones_of_address),
         consents=tuple(yes if calm else said),
         suppressions=tuple(draw(st.lists(suppressions(now), max_size=0 if calm else 2))),
         contacts=newest_first(draw(st.lists(contacts(now), max_size=1 if calm else 5))),
@@ -577,7 +580,7 @@ def waiting(draw: st.DrawFn) -> Context:
     return context(
         now=now,
         zone_of_person=draw(zones),
-        zone_of_address=draw(zones),
+        zones_of_address=draw(zones_of_address),
         contacts=newest_first(draw(st.lists(contacts(now), max_size=6))),
     )
 

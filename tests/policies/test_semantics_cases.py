@@ -17,10 +17,12 @@ import pytest
 
 from domain.action import Money, Offer
 from domain.consent import Consent
-from domain.context import ApprovalFact, Context, OfferState, Pass, Suppression
+from domain.context import ApprovalFact, Context, Jurisdiction, OfferState, Pass, Suppression
 from domain.proposal import Candidate
 from domain.verdict import Denial, Hold, Permit, Verdict, objections
 from policies.guard import Guard
+from profiles.jurisdictions import codes_of_number
+from profiles.zones import zones_of
 from tests import world
 from tests.world import at, candidate, contact, context, denial, grant, objection, point, sms
 
@@ -49,6 +51,26 @@ def test_case_01_fall_back_closed_side_wins() -> None:
     assert isinstance(verdict, Hold)
     assert (verdict.held_for, codes(verdict)) == ("time", ["quiet_hours"])
     assert verdict.next_eligible_at == at("2026-11-01T06:30:00Z")
+
+
+def test_case_01_an_hour_that_comes_twice_on_both_sides() -> None:
+    """Where the window closes at an hour that comes twice, it closes at the first one."""
+    hours = {"id": "email-hours", "channels": ["email"], "window": "08:00-01:30"}
+    by = guard(quiet_hours=[hours])
+    for moment, expected in (
+        ("2026-11-01T05:29:59Z", None),
+        ("2026-11-01T05:30:00Z", "2026-11-01T13:00:00Z"),  # the first 01:30
+        ("2026-11-01T06:15:00Z", "2026-11-01T13:00:00Z"),  # 01:15 once more
+    ):
+        asked = context(now=at(moment), zone_of_person="America/New_York")
+        verdict = judged(by, candidate(), asked)
+        if expected is None:
+            assert isinstance(verdict, Permit)
+            assert verdict.not_after == at("2026-11-01T05:30:00Z")
+            continue
+        assert isinstance(verdict, Hold)
+        assert (verdict.held_for, codes(verdict)) == ("time", ["quiet_hours"])
+        assert verdict.next_eligible_at == at(expected)
 
 
 def test_case_02_spring_rolling_is_elapsed() -> None:
@@ -88,7 +110,7 @@ def test_case_03_boundary() -> None:
 
 def test_case_05_area_code_against_address() -> None:
     """A text message waits until it is day where the number is from and where the person lives."""
-    asked = context(now=at("2026-11-25T02:30:00Z"), zone_of_address="America/Los_Angeles")
+    asked = context(now=at("2026-11-25T02:30:00Z"), zones_of_address=("America/Los_Angeles",))
     number = point(world.PHONE, "phone", zones=("America/New_York",))
     verdict = judged(guard(quiet_hours=[SMS_HOURS]), sms(contact_point=number), asked)
     assert isinstance(verdict, Hold)
@@ -98,6 +120,109 @@ def test_case_05_area_code_against_address() -> None:
         "America/Los_Angeles": "address",
         "America/New_York": "number",
     }
+
+
+FLORIDA = {**SMS_HOURS, "jurisdictions": {"US-FL": "08:00-20:00"}}
+IN_FLORIDA = (Jurisdiction("US", "number"), Jurisdiction("US-FL", "number"))
+
+
+def test_case_05_the_law_of_the_area_code() -> None:
+    """At half past eight in the evening a number of Florida's is left alone until eight."""
+    number = point(world.PHONE, "phone", zones=zones_of("+13055550123"))
+    codes_here = codes_of_number("+13055550123")
+    asked = context(
+        now=at("2026-11-25T01:30:00Z"),
+        jurisdictions=tuple(Jurisdiction(code, "number") for code in codes_here),
+    )
+    by = guard(quiet_hours=[FLORIDA])
+    verdict = judged(by, sms(contact_point=number), asked)
+    assert isinstance(verdict, Hold)
+    assert (verdict.held_for, codes(verdict)) == ("time", ["quiet_hours"])
+    assert verdict.next_eligible_at == at("2026-11-25T13:00:00Z")
+    (finding,) = objections(verdict)
+    assert finding.reason == "quiet hours of US-FL, which is open 08:00-20:00"
+    assert finding.counterfactual == "wait until 2026-11-25 13:00:00Z"
+    assert finding.read == {
+        "window": "08:00-21:00",
+        "zones": {"America/New_York": "number"},
+        "closed": ["US-FL 08:00-20:00 in America/New_York"],
+        "jurisdictions": {"US-FL": "number"},
+    }
+    elsewhere = replace(asked, jurisdictions=(Jurisdiction("US", "number"),
+                                              Jurisdiction("US-GA", "number")))  # fmt: skip
+    assert isinstance(judged(by, sms(contact_point=number), elsewhere), Permit)
+    now = sms(contact_point=number, purpose="service", urgency="now")
+    assert isinstance(judged(by, now, asked), Permit)
+
+
+@pytest.mark.parametrize(
+    ("known", "applies"),
+    [
+        ((), True),  # nothing known: all that are configured
+        ((Jurisdiction("US", "billing"),), True),  # in a state that nobody knows
+        ((Jurisdiction("US", "billing"), Jurisdiction("US-NY", "number")), False),
+        ((Jurisdiction("DE", "residence"),), False),
+        ((Jurisdiction("DE", "residence"), *IN_FLORIDA), True),  # all laws at once
+    ],
+)
+def test_the_strictest_law_that_may_apply_counts(
+    known: tuple[Jurisdiction, ...], applies: bool
+) -> None:
+    """A law is left out only where it is known not to apply."""
+    asked = context(
+        now=at("2026-11-25T01:30:00Z"), zone_of_person="America/New_York", jurisdictions=known
+    )
+    verdict = judged(guard(quiet_hours=[FLORIDA]), sms(), asked)
+    assert isinstance(verdict, Hold if applies else Permit)
+
+
+def test_all_laws_and_the_window_are_open_at_once() -> None:
+    """Two laws and the window leave what they have in common, holidays and days off included."""
+    hours = {
+        **SMS_HOURS,
+        "days": "mon-sat",
+        "jurisdictions": {
+            "FR": {"window": "10:00-13:00,14:00-20:00", "days": "mon-fri", "holidays": ["11-11"]},
+            "BE": {"holidays": ["2026-11-12"]},
+        },
+    }
+    by = guard(quiet_hours=[hours])
+    both = (Jurisdiction("FR", "address"), Jurisdiction("BE", "number"))
+    in_paris: Mapping[str, Any] = {"zones_of_address": ("Europe/Paris",), "jurisdictions": both}
+    for moment, expected in (
+        ("2026-11-10T12:00:00Z", "2026-11-10T13:00:00Z"),  # Tuesday's pause
+        ("2026-11-10T19:00:00Z", "2026-11-13T09:00:00Z"),  # 11 November and the day after
+        ("2026-11-13T19:00:00Z", "2026-11-16T09:00:00Z"),  # the week-end
+    ):
+        verdict = judged(by, sms(), context(now=at(moment), **in_paris))
+        assert isinstance(verdict, Hold)
+        assert verdict.next_eligible_at == at(expected)
+        assert isinstance(judged(by, sms(), context(now=at(expected), **in_paris)), Permit)
+    permit = judged(by, sms(), context(now=at("2026-11-16T11:59:30Z"), **in_paris))
+    assert isinstance(permit, Permit)
+    assert permit.not_after == at("2026-11-16T12:00:00Z")
+
+
+def test_an_e_mail_goes_by_the_first_zone_known() -> None:
+    """Of profile, address and number the first decides; for a text message all of them do."""
+    hours = {"id": "hours", "channels": ["email", "sms"], "window": "08:00-21:00"}
+    by = guard(quiet_hours=[hours])
+    number = point(world.PHONE, "phone", zones=("Asia/Tokyo",))
+    asked = context(now=at("2026-11-25T18:00:00Z"), contact_points=(point(), number))
+    by_number = judged(by, candidate(), asked)
+    assert isinstance(by_number, Hold)
+    assert objections(by_number)[0].read["zones"] == {"Asia/Tokyo": "number"}
+    by_address = replace(asked, zones_of_address=("America/New_York",))
+    assert isinstance(judged(by, candidate(), by_address), Permit)
+    assert isinstance(judged(by, sms(contact_point=number), by_address), Hold)
+    by_person = replace(by_address, zone_of_person="Asia/Tokyo")
+    assert isinstance(judged(by, candidate(), by_person), Hold)
+    nowhere = judged(by, candidate(), replace(asked, contact_points=(point(),)))
+    assert isinstance(nowhere, Hold)
+    assert (nowhere.next_eligible_at, objections(nowhere)[0].counterfactual) == (
+        None,
+        "learn the address",
+    )
 
 
 def test_case_06_toll_free_number() -> None:
