@@ -46,7 +46,8 @@ LOG = logging.getLogger("safeconduct.agents")
 
 BATCH_MAX = 8
 GROUP_MAX = 32
-ROUNDS_MAX = 12
+# Three workers on one family lose two rounds of three each: of 40 in a row, one in ten million.
+ROUNDS_MAX = 40
 BACK_OFF_SECONDS = 0.002
 
 _WAITING = Statement(
@@ -206,7 +207,7 @@ async def act(batch: Batch, deps: Deps) -> Batch:
     if again and rounds > 1:
         # Whoever lost again has met another process; a chance wait parts them. (Not what decides:
         # thinking takes its only chance from the event.)
-        await asyncio.sleep(BACK_OFF_SECONDS * 2 ** min(rounds, 6) * random())  # noqa: S311
+        await asyncio.sleep(BACK_OFF_SECONDS * 2 ** min(rounds, 8) * random())  # noqa: S311
     return {"arrivals": tuple(again), "lines": tuple(lines), "round": rounds}
 
 
