@@ -30,7 +30,7 @@ from store.packing import pack
 from store.statements import Statement
 from store.vault import Vault
 from store.work import Change, Work
-from tools import offers
+from tools import budgets, offers
 from tools.toolbox import Intent
 
 _TIMERS: Mapping[HeldFor, TimerKind] = {
@@ -67,7 +67,7 @@ class Recorded:
 
     `revisions` are what the contention keys will read once the work is committed: a later step
     of the same proposal goes ahead only if nobody else has moved them. `wanted_until` is how long
-    what does not come about is asked about again.
+    what does not come about is asked about again. `budgets` are those it may have taken from.
     """
 
     decision: Decision
@@ -76,6 +76,7 @@ class Recorded:
     proposal: Proposal | None
     revisions: Mapping[str, int]
     wanted_until: datetime
+    budgets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,13 @@ def record(
         _hold(work, context, decision, decided, guard, vault)
     moved = {key: rev + (key in work.moves) for key, rev in context.revisions.items()}
     return Recorded(
-        decision, work, intents, decided.proposal, moved, _wanted_until(context, decided)
+        decision,
+        work,
+        intents,
+        decided.proposal,
+        moved,
+        _wanted_until(context, decided),
+        tuple(context.budgets),
     )
 
 
@@ -214,6 +221,7 @@ def _close_parent(work: Work, context: Context, thought: Thought) -> None:
     work.change(RELEASE_CONTACT, contact=contact_id(parent))
     if context.asked.reserved_offer is not None:
         offers.release(work, context.brand, context.asked.reserved_offer, parent)
+        budgets.release(work, parent, context.budgets)
     if context.asked.kind != "approval":
         return
     late = context.asked.expires_at is not None and context.now >= context.asked.expires_at
@@ -264,6 +272,7 @@ def _reserve(
             journey=candidate.journey,
             team=candidate.team,
             action=action.name,
+            creative=action.creative,
             decision_id=decision.decision_id,
             counted=int(counted),
             state="reserved",
@@ -274,6 +283,17 @@ def _reserve(
         key = keys.stock(candidate.brand, action.offer)
         offers.reserve(
             work, candidate.brand, action.offer, first=context.revisions.get(key, 0) == 0
+        )
+    for name in guard.paid_by(candidate):
+        assert candidate.amount is not None
+        state = context.budgets[name]
+        budgets.reserve(
+            work,
+            decision.decision_id,
+            name,
+            state.counter,
+            candidate.amount.amount,
+            first=not state.kept,
         )
 
 

@@ -10,9 +10,8 @@ from pydantic import Field, StringConstraints
 from domain.action import Significance, Urgency
 from domain.journey import MindName
 from policies.documents import Duration, Instant, MoneyText
-from policies.schema import Id, Strict
+from policies.schema import EventName, Id, Strict
 
-EventName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:-]{0,99}$")]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Percent = Annotated[float, Field(ge=-100, le=1000)]

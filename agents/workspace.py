@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -26,6 +26,7 @@ from agents.schema import (
 )
 from agents.templates import check_template
 from domain.action import Action, Offer
+from domain.budget import Budget
 from domain.canonical import canonical
 from domain.consent import PERMISSIONS
 from domain.context import CapScope
@@ -36,7 +37,10 @@ from policies.expressions import Condition
 from policies.guard import Guard
 from policies.loader import compile_text, context_fields, load_policies
 from policies.policy_set import PolicySet
+from policies.rules.budgets import BudgetLeft
 from policies.rules.caps import FrequencyCap
+from policies.rules.cool_offs import CoolOff
+from policies.rules.exclusion import Exclusive, SameCreative
 
 FILE_BYTES_MAX = 1_000_000
 FILES_MAX = 1_000
@@ -83,6 +87,35 @@ class Workspace:
     def cap_scopes(self) -> tuple[CapScope, ...]:
         """What each frequency cap counts."""
         return tuple(cap.scope for cap in self.policies.caps if isinstance(cap, FrequencyCap))
+
+    @property
+    def occasions(self) -> Mapping[str, tuple[str, ...]]:
+        """The events that cool-offs are about, each with what tells their things apart."""
+        found: dict[str, set[str]] = {}
+        for rule in self._cool_offs:
+            for event in rule.after:
+                found.setdefault(event, set()).add(rule.match)
+        return {event: tuple(sorted(matches)) for event, matches in sorted(found.items())}
+
+    @property
+    def cool_off(self) -> timedelta:
+        """The longest cool-off."""
+        return max((rule.lasts for rule in self._cool_offs), default=timedelta(0))
+
+    @property
+    def _cool_offs(self) -> tuple[CoolOff, ...]:
+        return tuple(rule for rule in self.policies.rules if isinstance(rule, CoolOff))
+
+    @property
+    def told_within(self) -> timedelta:
+        """The longest window of a rule that asks what a person was told."""
+        asking = [r for r in self.policies.rules if isinstance(r, Exclusive | SameCreative)]
+        return max((rule.within for rule in asking), default=timedelta(0))
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets of offers."""
+        return tuple(r.budget for r in self.policies.rules if isinstance(r, BudgetLeft))
 
     def content(self) -> bytes:
         """The text of all files, from which the very same workspace can be loaded again."""
@@ -148,6 +181,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
     offers = _offers(files["offers.yaml"], settings)
     actions = _actions(files["actions.yaml"], policies, offers, settings)
     journeys, entries, exits = _journeys(files, settings, policies, actions)
+    _check_named(policies, actions, journeys, settings)
     triggered: dict[str, tuple[Journey, ...]] = {}
     for journey in journeys.values():
         triggered[journey.trigger] = (*triggered.get(journey.trigger, ()), journey)
@@ -214,6 +248,44 @@ def _check_names(document: Document, settings: SettingsFile, policies: PolicySet
                 place=document.place(*at),
                 remedy=f"use one of {', '.join(sorted(declared))}, or declare it in `policies/`",
             )
+
+
+def _check_named(
+    policies: PolicySet,
+    actions: Mapping[str, Action],
+    journeys: Mapping[str, Journey],
+    settings: SettingsFile,
+) -> None:
+    """Rules across teams name what exists: a misspelt one would never refuse anything."""
+    known: Mapping[str, Collection[str]] = {
+        "actions": actions,
+        "journeys": journeys,
+        "teams": {journey.team for journey in journeys.values()},
+        "brands": settings.brands,
+    }
+    for rule in policies.rules:
+        if not isinstance(rule, Exclusive | BudgetLeft):
+            continue
+        for what, names in rule.names.items():
+            missing = sorted(names - set(known[what]))
+            if missing:
+                raise ConfigurationError(
+                    f"rule `{rule.id}` names `{missing[0]}`, which is not among the {what}",
+                    place=rule.place,
+                    remedy=f"use one of {', '.join(sorted(known[what])) or 'none declared'}",
+                )
+        if isinstance(rule, BudgetLeft):
+            _check_currency(rule, settings)
+
+
+def _check_currency(rule: BudgetLeft, settings: SettingsFile) -> None:
+    currencies = sorted({brand.currency for brand in settings.brands.values()})
+    if rule.budget.amount.currency not in currencies:
+        raise ConfigurationError(
+            f"budget `{rule.id}` is in {rule.budget.amount.currency}, which no brand uses",
+            place=rule.place,
+            remedy=f"use one of {', '.join(currencies)}",
+        )
 
 
 def _offers(text: str, settings: SettingsFile) -> dict[str, Offer]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any, Literal
+
+from domain.canonical import canonical
 
 ContactKind = Literal["contact", "presentation", "reply", "notice", "internal"]
 ToolName = Literal["message", "offer", "case", "handoff"]
@@ -72,6 +75,16 @@ class Action:
     significance: Significance = "none"
     defer_for: timedelta = timedelta(days=1)
     place: str = ""
+
+    @property
+    def creative(self) -> str | None:
+        """The fingerprint of the words a message is written by; equal words are one creative.
+
+        Before they are filled in: a name or an order number makes no new one.
+        """
+        if self.tool != "message":
+            return None
+        return sha256(canonical([self.subject, self.body])).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

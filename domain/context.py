@@ -149,6 +149,45 @@ class OfferState:
 
 
 @dataclass(frozen=True, slots=True)
+class Occurrence:
+    """The last time, within the longest cool-off, that an event a cool-off is about happened.
+
+    With `match`, a property's name, it is the last one about the same thing as the event at hand,
+    or about one that cannot be told apart from it. `match` is empty where any one counts.
+    """
+
+    event: str
+    match: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The last contact, within the longest window asked about, of one action for one journey.
+
+    `creative` is the fingerprint of the words it was written by.
+    """
+
+    action: str
+    journey: str | None
+    team: str | None
+    creative: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What of a budget is given or reserved in the period that is on: minor units.
+
+    `counter` names the period's counter; it is `kept` once somebody has reserved in that period.
+    """
+
+    spent: int
+    counter: str
+    kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Pass:
     """Why the question is asked: the event itself, or a dated fact that re-opens it.
 
@@ -197,6 +236,8 @@ class Context:
     `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
     newest first; `contacts_truncated` says that older ones inside the longest window exist, and
     `tallies` then holds the count of every cap.
+    `occurrences`, `told` and `budgets` are what rules across teams ask about, and are empty where
+    there is no such rule.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -227,6 +268,9 @@ class Context:
     human_in_charge: bool = False
     restricted: bool = False
     kill_switches: tuple[str, ...] = ()
+    occurrences: tuple[Occurrence, ...] = ()
+    told: tuple[Told, ...] = ()
+    budgets: Mapping[str, Spending] = field(default_factory=dict)
     revisions: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:

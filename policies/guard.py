@@ -30,6 +30,7 @@ from policies.expressions import Bound, bind, merged
 from policies.hours import HORIZON
 from policies.policy_set import PolicySet
 from policies.question import Question, Rule, TimeBound
+from policies.rules.budgets import BudgetLeft
 from policies.rules.consent import ConsentRule, Reachable, SuppressionRule
 from policies.rules.engagement import ApprovalRule, EngagementRule, HumanDecision, OfferLeft
 from policies.rules.quiet import QuietHours
@@ -80,6 +81,7 @@ class Guard:
             HumanDecision(),
             *policies.approvals,
         )
+        self._budgets = tuple(rule for rule in policies.rules if isinstance(rule, BudgetLeft))
         self._time_bound = tuple(rule for rule in self.rules if isinstance(rule, TimeBound))
         self._fields = merged(
             rule.condition for rule in self.rules if isinstance(rule, EngagementRule)
@@ -134,6 +136,13 @@ class Guard:
         exempt = purpose is not None and purpose.model == "exempt"
         mixed = exempt and (action.promotional or action.offer is not None)
         return (self.policies.promotion if mixed else action.purpose), mixed
+
+    def paid_by(self, candidate: Candidate) -> tuple[str, ...]:
+        """The budgets out of which a candidate's offer is paid."""
+        if candidate.amount is None or candidate.action.offer is None:
+            return ()
+        purpose, _ = self.judged(candidate)
+        return tuple(rule.id for rule in self._budgets if rule.covers(candidate, purpose))
 
     def kind(self, candidate: Candidate) -> ContactKind:
         """The kind that a candidate counts as, whatever it calls itself.

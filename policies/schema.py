@@ -6,12 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from domain.budget import Period
 from domain.context import Category, FieldType, Retention, Use
 from domain.verdict import Audience
-from policies.documents import Duration, WallWindow
+from policies.documents import Duration, MoneyText, TimeZoneName, WallWindow
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 DottedName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z][a-z0-9_]{0,63}){1,2}$")]
+EventName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:-]{0,99}$")]
 Reason = Annotated[str, StringConstraints(min_length=3, max_length=300)]
 ShownTo = list[Audience]
 Scope = list[Id]
@@ -102,6 +104,67 @@ class ApprovalEntry(Strict):
     shown_to: ShownTo | None = None
 
 
+Member = Id | Annotated[list[Id], Field(min_length=1)]
+
+
+class CoolOffEntry(Strict):
+    """No promotion for a while after one of these events, by the events' own time.
+
+    With `match`, only for what the event was about: `event.product_id` is read from the event at
+    hand and from what happened, there also from each of its `products`. Where either names none,
+    it holds all the same. Without `purposes`, it is for all marketing.
+    """
+
+    id: Id
+    after: list[EventName] = Field(min_length=1, examples=[["order_completed"]])
+    lasts: Duration = Field(examples=["7d"])
+    match: Annotated[str, StringConstraints(pattern=r"^event\.[a-z][a-z0-9_]*$")] | None = None
+    purposes: Scope | None = None
+    reason: Reason = Field(examples=["it was bought a moment ago"])
+    shown_to: ShownTo | None = None
+
+
+class ExclusiveEntry(Strict):
+    """Of these actions, journeys or teams only one may contact a person `within` a window.
+
+    A list in the list is one part of the set: `[[a, b], c]` lets `a` follow `b`, and keeps both
+    from `c`. While a journey of the set is under way, the others wait.
+    """
+
+    id: Id
+    actions: Annotated[list[Member], Field(min_length=2)] | None = None
+    journeys: Annotated[list[Member], Field(min_length=2)] | None = None
+    teams: Annotated[list[Member], Field(min_length=2)] | None = None
+    within: Duration = Field(examples=["7d"])
+    reason: Reason | None = None
+    shown_to: ShownTo | None = None
+
+
+class SameCreativeEntry(Strict):
+    """The same words at most once `within` a window; without `purposes`, all marketing."""
+
+    id: Id
+    within: Duration = Field(examples=["30d"])
+    purposes: Scope | None = None
+    reason: Reason | None = None
+    shown_to: ShownTo | None = None
+
+
+class BudgetEntry(Strict):
+    """At most `amount` of offers in any calendar `period`, reserved and released like stock."""
+
+    id: Id
+    amount: MoneyText = Field(examples=["500.00 EUR"])
+    period: Period = Field(examples=["month"])
+    tz: TimeZoneName = "UTC"
+    purposes: Scope | None = None
+    journeys: Scope | None = None
+    teams: Scope | None = None
+    brands: Scope | None = None
+    reason: Reason | None = None
+    shown_to: ShownTo | None = None
+
+
 class PolicyFile(Strict):
     """One file of a policy set; what several files say is taken together."""
 
@@ -110,5 +173,9 @@ class PolicyFile(Strict):
     channels: dict[Id, ChannelEntry] = {}
     frequency_caps: list[CapEntry] = []
     quiet_hours: list[HoursEntry] = []
+    cool_offs: list[CoolOffEntry] = []
+    exclusive: list[ExclusiveEntry] = []
+    same_creative: list[SameCreativeEntry] = []
+    budgets: list[BudgetEntry] = []
     rules: list[RuleEntry] = []
     approvals: list[ApprovalEntry] = []

@@ -23,7 +23,7 @@ from profiles.identifying import Identifying
 from profiles.labels import nested, visible
 from profiles.membership import Identified
 from profiles.notes import Notes
-from profiles.pool import Pool
+from profiles.pool import Across, Pool
 from profiles.prints import (
     content_print,
     domain_ref,
@@ -266,6 +266,7 @@ class People:
         assigned = pool.arms(ids)
         arms = self._enrolment.arms(draft.root_id, draft.triggered, assigned)
         self._assign(draft, arms, assigned)
+        across = pool.across(draft, ids, brand) if draft.asks else Across()
         contacts: tuple[Contact, ...] = ()
         truncated = False
         tallies: tuple[Tally, ...] = ()
@@ -311,6 +312,9 @@ class People:
             human_in_charge=pool.human_in_charge(ids),
             restricted=pool.restricted(ids),
             kill_switches=pool.switches,
+            occurrences=across.occurrences,
+            told=across.told,
+            budgets=across.budgets,
             revisions=pool.revisions(self._keys_read(draft, brand)),
         )
 
@@ -333,6 +337,7 @@ class People:
                 *(keys.point(point.ref) for point in draft.points),
                 *(keys.point(domain) for domain in draft.domains),
                 *(keys.stock(brand, offer) for offer in self._terms.stock),
+                *(keys.budget(budget.name) for budget in self._terms.budgets),
             }
         )
 

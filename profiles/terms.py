@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from domain.budget import Budget
 from domain.context import CapScope, FieldLabel
 from domain.event import Event
 from domain.journey import Journey
@@ -50,7 +51,9 @@ class Terms:
     marketing. `categories` are Segment's, `senders` the brand of each own address or number (case
     folded), `words` those that end messages. `identity` is how telling each type of identifier is.
     `signals` says what events mean for signals. `caps` are the frequency caps, `topics` those of
-    all actions.
+    all actions. `occasions` are the events that a cool-off begins with, each with the properties by
+    which it is told what they were about (empty: none); `cool_off` is the longest. `told_within` is
+    the longest window of a rule that asks what a person was told. `budgets` are those of offers.
     """
 
     brand: str
@@ -73,6 +76,10 @@ class Terms:
     caps: tuple[CapScope, ...] = ()
     topics: frozenset[str] = frozenset()
     signals: SignalTerms = field(default_factory=SignalTerms)
+    occasions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cool_off: timedelta = timedelta(0)
+    told_within: timedelta = timedelta(0)
+    budgets: tuple[Budget, ...] = ()
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""

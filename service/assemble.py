@@ -207,6 +207,10 @@ def make_terms(workspace: Workspace) -> Terms:
             engagement=workspace.signals.engagement,
             intents=workspace.signals.intents,
         ),
+        occasions=workspace.occasions,
+        cool_off=workspace.cool_off,
+        told_within=workspace.told_within,
+        budgets=workspace.budgets,
     )
 
 

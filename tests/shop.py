@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,15 @@ class Shop:
     def one(self, said: Mapping[str, Any]) -> dict[str, Any]:
         """Feed one row and return its own line."""
         return next(line for line in self.run(said) if line["pass"] in ("event", None))
+
+    def read(self, said: Mapping[str, Any]) -> list[Event]:
+        """The events of one row, received when they occurred."""
+        found = self._read(json.dumps(said).encode(), "events.jsonl:1")
+        return [
+            replace(item, received_at=item.occurred_at or item.received_at)
+            for item in found
+            if isinstance(item, Event)
+        ]
 
     def wake(self, when: str) -> list[dict[str, Any]]:
         """Let time pass."""
