@@ -190,6 +190,16 @@ class ChannelEntry(Strict):
     smtp: SmtpEntry | None = None
 
 
+class SwitchesEntry(Strict):
+    """Who may turn kill switches: one person stops, two different ones let things go on.
+
+    What was held is then asked about again, at most `releases_per_minute`.
+    """
+
+    roles: list[Id] = Field(default=["admin"], min_length=1, examples=[["admin"]])
+    releases_per_minute: int = Field(default=600, ge=1, le=60_000)
+
+
 class StoreEntry(Strict):
     """Where the workspace's store is; a relative path is relative to the workspace."""
 
@@ -207,3 +217,4 @@ class SettingsFile(Strict):
     store: StoreEntry
     channels: dict[Id, ChannelEntry] = {}
     signals: SignalsEntry = SignalsEntry()
+    switches: SwitchesEntry = SwitchesEntry()

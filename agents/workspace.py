@@ -23,6 +23,7 @@ from agents.schema import (
     RetentionEntry,
     SettingsFile,
     SignalsEntry,
+    SwitchesEntry,
 )
 from agents.templates import check_template
 from domain.action import Action, Offer
@@ -67,6 +68,7 @@ class Workspace:
     store_url: str
     channels: Mapping[str, ChannelEntry]
     signals: SignalsEntry
+    switches: SwitchesEntry
     policies: PolicySet
     actions: Mapping[str, Action]
     offers: Mapping[str, Offer]
@@ -116,6 +118,12 @@ class Workspace:
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets of offers."""
         return tuple(r.budget for r in self.policies.rules if isinstance(r, BudgetLeft))
+
+    @property
+    def switchers(self) -> tuple[str, ...]:
+        """Who may turn kill switches."""
+        roles = set(self.switches.roles)
+        return tuple(name for name, one in self.people.items() if roles.intersection(one.roles))
 
     def content(self) -> bytes:
         """The text of all files, from which the very same workspace can be loaded again."""
@@ -196,6 +204,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         store_url=settings.store.url,
         channels=settings.channels,
         signals=settings.signals,
+        switches=settings.switches,
         policies=policies,
         actions=actions,
         offers=offers,
