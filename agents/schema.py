@@ -42,6 +42,8 @@ class ActionEntry(Strict):
     promotional: bool = False
     significance: Significance = "none"
     defer_for: Duration | None = None
+    substitutes: list[Id] = Field(default=[], examples=[["remind_by_email"]])
+    escalation: Id | None = None
 
 
 class ActionsFile(Strict):
@@ -85,6 +87,7 @@ class JourneyFile(Strict):
     holdout: float = Field(default=0.0, ge=0, le=0.9)
     priority: float = Field(default=1.0, gt=0, le=1000)
     mind: MindName = "formula"
+    escalation: Id | None = None
 
 
 class PersonEntry(Strict):

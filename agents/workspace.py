@@ -328,17 +328,48 @@ def _actions(
     actions = {}
     for name, entry in file.actions.items():
         _check_action(document, name, entry, policies, offers, settings)
-        given = entry.model_dump(exclude={"reason", "kind", "defer_for"})
+        given = entry.model_dump(exclude={"reason", "kind", "defer_for", "substitutes"})
         kind = entry.kind or ("contact" if entry.tool == "message" else "internal")
         actions[name] = Action(
             name=name,
             kind=kind,
             case_reason=entry.reason,
             defer_for=entry.defer_for or timedelta(days=1),
+            substitutes=tuple(entry.substitutes),
             place=document.place("actions", name),
             **given,
         )
+    for name, action in actions.items():
+        _check_stand_ins(document, name, action, actions)
     return actions
+
+
+def _check_stand_ins(
+    document: Document, name: str, action: Action, actions: Mapping[str, Action]
+) -> None:
+    """What stands in for an action exists, and is of use where the action is not."""
+    for index, named in enumerate(action.substitutes):
+        other = actions.get(named)
+        if other is None or other.tool != "message" or other.channel == action.channel:
+            raise ConfigurationError(
+                f"action `{name}` names substitute `{named}`, no message on another channel",
+                place=document.place("actions", name, "substitutes", index),
+                remedy="name an action of tool `message` with another `channel`",
+            )
+    place = document.place("actions", name, "escalation")
+    _check_escalation(f"action `{name}`", action.escalation, actions, place)
+
+
+def _check_escalation(
+    of: str, named: str | None, actions: Mapping[str, Action], place: str
+) -> None:
+    other = actions.get(named or "")
+    if named is not None and (other is None or other.tool not in ("case", "handoff")):
+        raise ConfigurationError(
+            f"{of} escalates to `{named}`, which is no case and no hand-off",
+            place=place,
+            remedy="name an action of tool `case` or `handoff`",
+        )
 
 
 def _check_action(
@@ -422,6 +453,8 @@ def _journeys(
                 place=document.place("mind"),
                 remedy="use `formula`",
             )
+        of = f"journey `{name}`"
+        _check_escalation(of, file.escalation, actions, document.place("escalation"))
         journeys[name] = _journey(name, file, settings, document.place())
         for key, text, compiled in (("entry", file.entry, entries), ("exit", file.exit, exits)):
             if text is not None:
@@ -448,6 +481,7 @@ def _journey(name: str, file: JourneyFile, settings: SettingsFile, place: str) -
         holdout=file.holdout,
         priority=file.priority,
         mind=file.mind,
+        escalation=file.escalation,
         place=place,
     )
 

@@ -49,6 +49,8 @@ class Action:
     `propensity` is a probability, `value` the worth of success in the brand's currency units,
     `context_weight` a factor (1 = neutral); `levers` are percentages that add up
     (20 and 35 make a factor of 1.55). `defer_for` bounds how long a held contact stays wanted.
+    `substitutes` are the actions that say the same another way, `escalation` is the case or
+    hand-off that it becomes where a rule asks for a person instead.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Action:
     promotional: bool = False
     significance: Significance = "none"
     defer_for: timedelta = timedelta(days=1)
+    substitutes: tuple[str, ...] = ()
+    escalation: str | None = None
     place: str = ""
 
     @property

@@ -10,6 +10,7 @@ from domain.budget import Period
 from domain.context import Category, FieldType, Retention, Use
 from domain.verdict import Audience
 from policies.documents import Duration, MoneyText, TimeZoneName, WallWindow
+from policies.question import Otherwise
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 DottedName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z][a-z0-9_]{0,63}){1,2}$")]
@@ -54,7 +55,11 @@ class ChannelEntry(Strict):
 
 
 class CapEntry(Strict):
-    """At most `limit` contacts in any `window` of elapsed time."""
+    """At most `limit` contacts in any `window` of elapsed time.
+
+    One too many is dropped, deferred until the cap allows it, substituted by an action that the
+    action names in `substitutes`, or escalated to its own or its journey's `escalation`.
+    """
 
     id: Id
     limit: int = Field(ge=0, le=10_000, examples=[1])
@@ -62,18 +67,21 @@ class CapEntry(Strict):
     per: Literal["person", "contact_point"] = "person"
     channels: Scope | None = None
     purposes: Scope | None = None
-    on_capped: Literal["drop", "defer"] = "drop"
+    on_capped: Otherwise = "drop"
     reason: Reason | None = None
     shown_to: ShownTo | None = None
 
 
 class HoursEntry(Strict):
-    """When a channel may be used, in the customer's own wall time."""
+    """When a channel may be used, in the customer's own wall time.
+
+    What comes at a bad hour is deferred, dropped, substituted or escalated, as with caps.
+    """
 
     id: Id
     channels: Scope = Field(min_length=1, examples=[["sms"]])
     window: WallWindow = Field(examples=["08:00-21:00"])
-    on_quiet: Literal["drop", "defer"] = "defer"
+    on_quiet: Otherwise = "defer"
     reason: Reason | None = None
     shown_to: ShownTo | None = None
 

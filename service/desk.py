@@ -155,7 +155,8 @@ def restart(
             apart=timedelta(minutes=1) / assembly.workspace.switches.releases_per_minute,
         )
         if state == "asked":
-            print(f"{by} asks that `{scope}` go on; a second person has to", file=sys.stderr)
+            said = f"{by} asks that `{scope}` go on; a second person has to"
+            print(said, file=sys.stderr if as_json else sys.stdout)
             return 0
         if not as_json:
             print(f"`{scope}` goes on")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, time
-from typing import Any, Literal
+from typing import Any
 
 from domain.context import ContactPoint
 from domain.verdict import EVERYONE, Audience, Finding
 from policies import hours
-from policies.question import Question, Speaker, stamp
+from policies.question import INSTEAD, Otherwise, Question, Speaker, stamp
 
 # A number that may be in more zones than this (+1 800 in 42) says nothing of where its owner is.
 NUMBER_ZONES_MAX = 16
@@ -34,7 +34,7 @@ class QuietHours(Speaker):
         all_zones: frozenset[str],
         open_at: time,
         close_at: time,
-        on_quiet: Literal["drop", "defer"] = "defer",
+        on_quiet: Otherwise = "defer",
         reason: str | None = None,
         shown_to: tuple[Audience, ...] = EVERYONE,
     ) -> None:
@@ -55,7 +55,7 @@ class QuietHours(Speaker):
         }
 
     def ask(self, question: Question) -> Finding:
-        """Drops or holds what would come at a bad hour."""
+        """Drops or holds what would come at a bad hour, or has something else tried."""
         if not self._concerns(question):
             return self.passed
         clear = self.clears_at(question, question.at)
@@ -67,9 +67,14 @@ class QuietHours(Speaker):
             reason, need = "the customer's time zone is unknown", "learn the address"
         elif clear is None:
             reason, need = "no hour is open in every zone", "learn the address"
-        if self.on_quiet == "drop":
+        if self.on_quiet != "defer":
             return self.forbid(
-                "quiet_hours", reason, read=read, counterfactual=need, clears_at=clear
+                "quiet_hours",
+                reason,
+                read=read,
+                counterfactual=need,
+                clears_at=clear,
+                instead=INSTEAD[self.on_quiet],
             )
         return self.hold(
             "quiet_hours", reason, "time", read=read, counterfactual=need, clears_at=clear
