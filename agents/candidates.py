@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.templates import fill
@@ -11,7 +11,7 @@ from agents.workspace import Workspace
 from domain.action import Action, Step
 from domain.context import ContactPoint, Context
 from domain.journey import Journey
-from domain.proposal import Candidate
+from domain.proposal import Candidate, Upcoming
 from domain.verdict import Instead
 from policies.expressions import Condition, RuleFailed, bind
 from profiles.unsubscribe import Subscription, headers
@@ -55,6 +55,18 @@ def stand_in(workspace: Workspace, of: Candidate, name: str, context: Context) -
     """Another action in the place of a candidate, for the same journey."""
     journey = workspace.journeys[of.journey]
     return _candidate(workspace, journey, workspace.actions[name], context)
+
+
+def upcoming(workspace: Workspace, context: Context) -> tuple[Upcoming, ...]:
+    """The person's scheduled contacts, as they could be made now."""
+    found = []
+    for waits in context.scheduled:
+        journey = workspace.journeys.get(waits.journey)
+        action = workspace.actions.get(waits.action)
+        if journey is not None and action is not None:
+            made = replace(_candidate(workspace, journey, action, context), instance=waits.instance)
+            found.append(Upcoming(made, waits.due_at, waits.expires_at, waits.fields))
+    return tuple(found)
 
 
 def named_instead(workspace: Workspace, action: Action, journey: str, what: Instead) -> list[str]:

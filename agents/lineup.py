@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from agents.arbitration import arbitrate
-from agents.candidates import Proposed, named_instead, propose, stand_in
+from agents.candidates import Proposed, named_instead, propose, stand_in, upcoming
 from agents.workspace import Workspace
 from domain.context import Context
-from domain.proposal import Candidate, Ranked
+from domain.proposal import Candidate, Ranked, Upcoming
 from domain.verdict import Finding
 from policies.guard import Screening
 
@@ -35,14 +35,15 @@ class Lineup:
     ranked: tuple[Ranked, ...]
     screened: Mapping[int, Screening]
     instead: Mapping[int, Instead]
+    upcoming: tuple[Upcoming, ...] = ()
 
 
 def line_up(workspace: Workspace, context: Context) -> Lineup:
     """What could be done, what every rule says of it, and in which order it is considered."""
-    proposed = propose(workspace, context)
+    proposed, ahead = propose(workspace, context), upcoming(workspace, context)
     screened = {
         id(screening.candidate): screening
-        for screening in workspace.guard.screen(proposed.candidates, context)
+        for screening in workspace.guard.screen(proposed.candidates, context, ahead)
     }
     best = arbitrate(proposed.candidates)
     regular = {(one.candidate.journey, one.candidate.action.name): one for one in best}
@@ -55,12 +56,12 @@ def line_up(workspace: Workspace, context: Context) -> Lineup:
             if key not in regular:
                 made = stand_in(workspace, one.candidate, name, context)
                 (regular[key],) = arbitrate([made])
-                (screened[id(made)],) = workspace.guard.screen([made], context)
+                (screened[id(made)],) = workspace.guard.screen([made], context, ahead)
             found = regular[key]
             if id(found.candidate) not in ordered:
                 ordered[id(found.candidate)] = found
                 instead[id(found.candidate)] = Instead(one.candidate, why)
-    return Lineup(proposed, tuple(ordered.values()), screened, instead)
+    return Lineup(proposed, tuple(ordered.values()), screened, instead, ahead)
 
 
 def _wanted_instead(workspace: Workspace, screening: Screening) -> Iterator[tuple[str, Finding]]:

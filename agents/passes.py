@@ -31,6 +31,7 @@ _KINDS: dict[str, PassKind] = {
     "switch": "release",
     "approval": "approval",
     "retry": "retry",
+    "displaced": "displaced",
 }
 _NEXT = Statement(
     select(t.timers.c.due_at)

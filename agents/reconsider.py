@@ -127,7 +127,8 @@ def _weighed(record: Record, workspace: Workspace) -> tuple[Weighed, ...]:
     context, thought = record.context, record.thought
     said = {(one.action, one.journey): one for one in thought.considered}
     weighed = []
-    for ranked in line_up(workspace, context).ranked:
+    lineup = line_up(workspace, context)
+    for ranked in lineup.ranked:
         candidate, action = ranked.candidate, ranked.candidate.action
         kept = said.get((action.name, candidate.journey))
         note = kept.note if kept else ""
@@ -143,7 +144,7 @@ def _weighed(record: Record, workspace: Workspace) -> tuple[Weighed, ...]:
                 factors=ranked.factors,
                 note=note,
                 instead_of=kept.instead_of if kept else "",
-                findings=workspace.guard.ask_in_full(candidate, context, chosen),
+                findings=workspace.guard.ask_in_full(candidate, context, chosen, lineup.upcoming),
             )
         )
     return tuple(weighed)

@@ -11,12 +11,12 @@ import msgspec
 from sqlalchemy import bindparam, update
 
 from agents.thinking import Decided, Thought
-from agents.timers import TimerKind, ask_again
+from agents.timers import About, TimerKind, ask_again
 from domain.approval import approval_id
 from domain.canonical import canonical
 from domain.context import Context
 from domain.decision import Decision
-from domain.proposal import Proposal
+from domain.proposal import Candidate, Proposal
 from domain.verdict import Finding, HeldFor, objections
 from policies.guard import Guard
 from profiles.arrivals import Perceived
@@ -54,6 +54,16 @@ CLOSE_APPROVAL = Statement(
     .where(t.approvals.c.decision_id == bindparam("parent"), t.approvals.c.state == "pending")
     .values(state=bindparam("to_state"), decided_at=bindparam("at"), decided_by=bindparam("who"))
 )
+
+
+DISPLACED = Statement(
+    update(t.timers)
+    .where(t.timers.c.profile_id.in_(bindparam("people", expanding=True)))
+    .where(t.timers.c.state == "pending", t.timers.c.kind == "displaced")
+    .where(t.timers.c.due_at > bindparam("due"))
+    .values(due_at=bindparam("due"))
+)
+"""What made way for something that is over is asked about again at once."""
 
 
 def contact_id(decision_id: str) -> str:
@@ -129,6 +139,8 @@ def record(
         )
     else:
         _close_parent(work, context, thought)
+        if thought.verdict != "held":  # sent, refused or no longer wanted: others need not wait
+            work.change(DISPLACED, people=context.profile_ids, due=micros(context.now))
     _enter_and_end(work, context, thought, version)
     intents: tuple[Intent, ...] = ()
     if decided.permit is not None:
@@ -370,6 +382,8 @@ def _hold(
     assert hold is not None and proposal is not None
     expires_at = hold.expires_at or context.now
     kind = _TIMERS[hold.held_for]
+    if kind == "release" and any(f.code == "lower_priority" for f in objections(hold)):
+        kind = "displaced"
     due = expires_at
     if hold.held_for == "time" and hold.next_eligible_at is not None:
         due = min(expires_at, hold.next_eligible_at)
@@ -389,7 +403,13 @@ def _hold(
         purpose=action.purpose,
         channel=action.channel,
         reserved_offer=action.offer if hold.held_for == "approval" else None,
+        about=_about(proposal.candidate, context) if hold.held_for == "time" else None,
     )
+
+
+def _about(candidate: Candidate, context: Context) -> About:
+    fields = {name: said for name, said in context.fields.items() if name.startswith("event.")}
+    return About(candidate.journey, candidate.instance, fields)
 
 
 def _request(

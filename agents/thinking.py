@@ -141,7 +141,7 @@ def think(context: Context, workspace: Workspace, mind: Mind, keyed: Keyed) -> D
             withheld = withheld or chosen
             continue
         proposal = _proposal(workspace, chosen.candidate, context, keyed)
-        verdict = workspace.guard.review(proposal, context)
+        verdict = workspace.guard.review(proposal, context, lineup.upcoming)
         match verdict:
             case Permit() | Hold():
                 return _settled(sitting, chosen.candidate, proposal, verdict)
@@ -246,7 +246,7 @@ def _nothing(
         ).candidate
         screening = sitting.screened[id(best)]
         finding = objections(Denial(screening.findings))[0]
-        at = sitting.workspace.guard.forecast(best, sitting.context)
+        at = sitting.workspace.guard.forecast(best, sitting.context, sitting.lineup.upcoming)
         return _thought(sitting, "denied", None, finding, finding.reason, at)
     return _thought(sitting, "none", None, _not_applicable(sitting), _why_nothing(sitting))
 

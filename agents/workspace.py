@@ -42,6 +42,7 @@ from policies.rules.budgets import BudgetLeft
 from policies.rules.caps import FrequencyCap
 from policies.rules.cool_offs import CoolOff
 from policies.rules.exclusion import Exclusive, SameCreative
+from policies.rules.look_ahead import LookAhead
 
 FILE_BYTES_MAX = 1_000_000
 FILES_MAX = 1_000
@@ -113,6 +114,12 @@ class Workspace:
         """The longest window of a rule that asks what a person was told."""
         asking = [r for r in self.policies.rules if isinstance(r, Exclusive | SameCreative)]
         return max((rule.within for rule in asking), default=timedelta(0))
+
+    @property
+    def look_ahead(self) -> timedelta:
+        """The longest horizon of a look-ahead."""
+        found = [r.horizon for r in self.policies.rules if isinstance(r, LookAhead)]
+        return max(found, default=timedelta(0))
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
@@ -273,7 +280,7 @@ def _check_named(
         "brands": settings.brands,
     }
     for rule in policies.rules:
-        if not isinstance(rule, Exclusive | BudgetLeft):
+        if not isinstance(rule, Exclusive | BudgetLeft | LookAhead):
             continue
         for what, names in rule.names.items():
             missing = sorted(names - set(known[what]))

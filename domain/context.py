@@ -20,6 +20,7 @@ Retention = Literal["erasable", "evidence", "statutory"]
 PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
+SCHEDULED_IN_CONTEXT_MAX = 16
 CONSENTS_WITHOUT_FOLD_MAX = 64
 
 
@@ -176,6 +177,21 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A contact of this person that waits for a better time, wanted until `expires_at`.
+
+    `fields` are those of the event that it is about.
+    """
+
+    action: str
+    journey: str
+    instance: str
+    due_at: datetime
+    expires_at: datetime
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Spending:
     """What of a budget is given or reserved in the period that is on: minor units.
 
@@ -236,8 +252,8 @@ class Context:
     `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
     newest first; `contacts_truncated` says that older ones inside the longest window exist, and
     `tallies` then holds the count of every cap.
-    `occurrences`, `told` and `budgets` are what rules across teams ask about, and are empty where
-    there is no such rule.
+    `occurrences`, `told`, `budgets` and `scheduled` (the first due) are what rules across teams ask
+    about, and are empty where there is no such rule.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -271,6 +287,7 @@ class Context:
     occurrences: tuple[Occurrence, ...] = ()
     told: tuple[Told, ...] = ()
     budgets: Mapping[str, Spending] = field(default_factory=dict)
+    scheduled: tuple[Scheduled, ...] = ()
     revisions: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:

@@ -25,6 +25,7 @@ from policies.rules.caps import FrequencyCap
 from policies.rules.cool_offs import CoolOff
 from policies.rules.engagement import ApprovalRule, EngagementRule
 from policies.rules.exclusion import AMONG, Among, Exclusive, SameCreative
+from policies.rules.look_ahead import LookAhead
 from policies.rules.quiet import QuietHours
 from policies.schema import ExclusiveEntry, Member, PolicyFile, ShownTo
 
@@ -35,6 +36,7 @@ _SCOPED = (
     "quiet_hours",
     "cool_offs",
     "same_creative",
+    "look_ahead",
     "budgets",
     "rules",
 )
@@ -230,6 +232,18 @@ def _across_teams(loaded: Iterable[Loaded], purposes: Mapping[str, Purpose]) -> 
                 purposes=_frozen(creative.purposes) or marketing,
                 reason=creative.reason or "the same words were sent before",
                 shown_to=_audience(creative.shown_to),
+            )
+        for index, ahead in enumerate(file.look_ahead):
+            yield LookAhead(
+                ahead.id,
+                document.place("look_ahead", index),
+                horizon=ahead.horizon,
+                below=ahead.below,
+                journeys=_frozen(ahead.journeys),
+                purposes=_frozen(ahead.purposes),
+                exempt=frozenset(p.name for p in purposes.values() if p.model == "exempt"),
+                reason=ahead.reason or "something better is scheduled",
+                shown_to=_audience(ahead.shown_to),
             )
         for index, budget in enumerate(file.budgets):
             yield BudgetLeft(

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from domain.action import ContactKind
 from domain.context import Context
-from domain.proposal import Candidate
+from domain.proposal import Candidate, Upcoming
 from domain.verdict import EVERYONE, Audience, Code, Finding, HeldFor, Instead
 from policies.expressions import Bound
 
@@ -22,7 +22,7 @@ class Question:
     judged as marketing (`mixed`). `kind`, `mandatory` and `urgent` are what it counts as, which is
     not always what the action calls itself. `at` is the instant asked about (normally
     `context.now`; a later one when forecasting). `proposal_hash` is None at screening, where
-    nothing is rendered.
+    nothing is rendered. `ahead` are the person's scheduled contacts that would pass today.
     """
 
     candidate: Candidate
@@ -35,6 +35,7 @@ class Question:
     urgent: bool
     at: datetime
     proposal_hash: str | None = None
+    ahead: tuple[Upcoming, ...] = ()
 
 
 Otherwise = Literal["drop", "defer", "substitute", "escalate"]

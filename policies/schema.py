@@ -158,6 +158,21 @@ class SameCreativeEntry(Strict):
     shown_to: ShownTo | None = None
 
 
+class LookAheadEntry(Strict):
+    """A contact of low priority waits for a scheduled, better one that is due within the horizon.
+
+    Low is what lies below a priority, and in these journeys and purposes; exempt is never low.
+    """
+
+    id: Id
+    horizon: Duration = Field(examples=["3d"])
+    below: Annotated[float, Field(gt=0)] | None = Field(default=None, examples=[20])
+    journeys: Scope | None = None
+    purposes: Scope | None = None
+    reason: Reason | None = None
+    shown_to: ShownTo | None = None
+
+
 class BudgetEntry(Strict):
     """At most `amount` of offers in any calendar `period`, reserved and released like stock."""
 
@@ -184,6 +199,7 @@ class PolicyFile(Strict):
     cool_offs: list[CoolOffEntry] = []
     exclusive: list[ExclusiveEntry] = []
     same_creative: list[SameCreativeEntry] = []
+    look_ahead: list[LookAheadEntry] = []
     budgets: list[BudgetEntry] = []
     rules: list[RuleEntry] = []
     approvals: list[ApprovalEntry] = []

@@ -219,7 +219,7 @@ class People:
             self._notes.take(draft, snapshot)
             draft.triggered = self._enrolment.triggered(draft.perceived.arrival.event)
             draft.entering = self._enrolment.instances(draft.perceived.arrival.event)
-        pool = Pool(snapshot, self._terms, drafts)
+        pool = Pool(snapshot, self._vault, self._terms, drafts)
         for draft, person in zip(drafts, folds, strict=True):
             draft.perceived.context = self._context(draft, person, pool)
             self._prepare(draft, draft.perceived.context)
@@ -315,6 +315,7 @@ class People:
             occurrences=across.occurrences,
             told=across.told,
             budgets=across.budgets,
+            scheduled=across.scheduled,
             revisions=pool.revisions(self._keys_read(draft, brand)),
         )
 

@@ -15,11 +15,13 @@ from domain.consent import Consent
 from domain.context import (
     CONSENTS_WITHOUT_FOLD_MAX,
     CONTACTS_IN_CONTEXT_MAX,
+    SCHEDULED_IN_CONTEXT_MAX,
     ApprovalFact,
     CapScope,
     Contact,
     Occurrence,
     OfferState,
+    Scheduled,
     Spending,
     Suppression,
     Tally,
@@ -34,6 +36,7 @@ from profiles.terms import Terms
 from store import keys
 from store.database import Snapshot
 from store.instants import instant, micros
+from store.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Across:
     occurrences: tuple[Occurrence, ...] = ()
     told: tuple[Told, ...] = ()
     budgets: Mapping[str, Spending] = field(default_factory=dict)
+    scheduled: tuple[Scheduled, ...] = ()
 
 
 class Pool:
@@ -61,11 +65,15 @@ class Pool:
     _grants: Sequence[tuple[Any, ...]] = ()
     _restrictions: Mapping[str, str] = {}
     _counters: Mapping[str, int] = {}
+    _scheduled: Sequence[tuple[Any, ...]] = ()
     _told: Sequence[tuple[Any, ...]] = ()
     _reserved: Mapping[tuple[str, str], int] = {}
 
-    def __init__(self, snapshot: Snapshot, terms: Terms, drafts: Sequence[Draft]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, vault: Vault, terms: Terms, drafts: Sequence[Draft]
+    ) -> None:
         self._snapshot = snapshot
+        self._vault = vault
         self._terms = terms
         self._since = {
             profile_id: micros(draft.perceived.arrival.now - terms.look_back)
@@ -141,6 +149,8 @@ class Pool:
                 any_parent=int(not parents),
                 addressed=sorted(c for c, a in self._terms.addresses.items() if a != "none"),
             )
+        if self._terms.look_ahead:
+            self._scheduled = self._snapshot.rows(queries.SCHEDULED, people=people)
         if self._terms.budgets and parents:
             reserved = self._snapshot.rows(queries.RESERVED_MONEY, parents=parents)
             self._reserved = {(parent, counter): n for parent, counter, n in reserved}
@@ -331,7 +341,29 @@ class Pool:
             occurrences(done, arrival.event, terms, arrival.now) if terms.occasions else (),
             self._told_of(ids, beside, arrival.now - terms.told_within),
             {b.name: self._spending(b, arrival) for b in terms.budgets},
+            self._scheduled_of(ids, arrival),
         )
+
+    def _scheduled_of(self, ids: Sequence[str], arrival: Arrival) -> tuple[Scheduled, ...]:
+        """The person's contacts that wait for their time, but for the one this pass is about."""
+        until = arrival.now + self._terms.look_ahead
+        found: list[Scheduled] = []
+        for profile_id, decision_id, due_at, expires_at, sealed in self._scheduled:
+            if profile_id not in ids or decision_id == arrival.asked.parent_id:
+                continue
+            if due_at > micros(until) or len(found) == SCHEDULED_IN_CONTEXT_MAX:
+                continue
+            said = parse(self._vault.open(profile_id, "erasable", "timers", sealed))
+            waits = Scheduled(
+                said["want"],
+                said["journey"],
+                said["instance"],
+                instant(due_at),
+                instant(expires_at),
+                said["fields"],
+            )
+            found.append(waits)
+        return tuple(found)
 
     def _told_of(
         self, ids: Sequence[str], beside: Sequence[str], since: datetime

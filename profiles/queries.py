@@ -273,6 +273,18 @@ TOLD = Statement(
 )
 """The last contact of each action, journey and wording: as many rows as those, however many
 contacts there were."""
+SCHEDULED = Statement(
+    select(
+        t.timers.c.profile_id,
+        t.timers.c.decision_id,
+        t.timers.c.due_at,
+        t.timers.c.expires_at,
+        t.timers.c.sealed,
+    )
+    .where(t.timers.c.profile_id.in_(_among("people")))
+    .where(t.timers.c.state == "pending", t.timers.c.kind == "release")
+    .order_by(t.timers.c.due_at, t.timers.c.timer_id)
+)
 RESERVED_MONEY = Statement(
     select(t.spendings.c.decision_id, t.spendings.c.counter, t.spendings.c.amount).where(
         t.spendings.c.decision_id.in_(_among("parents")), t.spendings.c.state == "reserved"

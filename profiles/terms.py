@@ -53,7 +53,8 @@ class Terms:
     `signals` says what events mean for signals. `caps` are the frequency caps, `topics` those of
     all actions. `occasions` are the events that a cool-off begins with, each with the properties by
     which it is told what they were about (empty: none); `cool_off` is the longest. `told_within` is
-    the longest window of a rule that asks what a person was told. `budgets` are those of offers.
+    the longest window of a rule that asks what a person was told. `look_ahead` is how far ahead
+    scheduled contacts matter. `budgets` are those of offers.
     """
 
     brand: str
@@ -79,6 +80,7 @@ class Terms:
     occasions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cool_off: timedelta = timedelta(0)
     told_within: timedelta = timedelta(0)
+    look_ahead: timedelta = timedelta(0)
     budgets: tuple[Budget, ...] = ()
 
     def brand_of(self, event: Event) -> str:

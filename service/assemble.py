@@ -210,6 +210,7 @@ def make_terms(workspace: Workspace) -> Terms:
         occasions=workspace.occasions,
         cool_off=workspace.cool_off,
         told_within=workspace.told_within,
+        look_ahead=workspace.look_ahead,
         budgets=workspace.budgets,
     )
 

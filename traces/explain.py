@@ -249,6 +249,8 @@ def _why_asked(explanation: Explanation, whom: str) -> str:
             return f"the answer to an approval about `{name}` of {whom} was due ({asked.parent_id})"
         case "release":
             return f"what was held after `{name}` of {whom} was asked again ({asked.parent_id})"
+        case "displaced":
+            return f"what made way after `{name}` of {whom} was asked again ({asked.parent_id})"
         case "retry":
             return f"an interrupted action after `{name}` of {whom} was asked again"
         case _:

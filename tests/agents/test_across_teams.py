@@ -349,3 +349,102 @@ def test_a_rule_that_names_nothing_that_exists_does_not_load(tmp_path: Path) -> 
         ):
             pass
         assert "policies/contact.yaml:" in str(refused.value)
+
+
+AHEAD = """look_ahead:
+  - id: ahead
+    horizon: {horizon}
+    journeys: [welcome]
+frequency_caps:
+  - id: marketing-per-day
+    limit: 5"""
+NUMBER = "+4915123456789"  # Germany: UTC+2 in October
+
+
+def waiting(shop: Shop) -> dict[str, Any]:
+    """A text of priority 8.8 that waits for 06:00Z."""
+    shop.run(said_yes(), consent("granted", "2026-10-01T08:01:00Z", channel="sms", phone=NUMBER))
+    held = shop.one(cart("2026-10-05T20:30:00Z"))
+    assert (held["action"], held["code"]) == ("remind_by_sms", "quiet_hours")
+    return held
+
+
+def looking(horizon: str) -> dict[str, tuple[str, str]]:
+    """A welcome (8.0) makes way for what is scheduled; a cart's mail is not considered."""
+    rule = AHEAD.format(horizon=horizon)
+    return {
+        CONTACT: ("frequency_caps:\n  - id: marketing-per-day\n    limit: 1", rule),
+        "journeys/abandoned_cart.yaml": ("[remind_by_email, ", "["),
+        "journeys/welcome.yaml": ("holdout: 0.1", "holdout: 0"),
+    }
+
+
+def test_a_welcome_makes_way_for_a_better_text_and_follows_it(tmp_path: Path, store: str) -> None:
+    """Held until the scheduled text is due; once that is sent, it has a new pass and goes."""
+    with open_shop(tmp_path / "w", store=store, changes=looking("3d")) as shop:
+        waiting(shop)
+        held = shop.one(row("signed_up", "2026-10-05T21:00:00Z"))
+        assert (held["verdict"], held["held_for"], held["code"]) == (
+            "held",
+            "time",
+            "lower_priority",
+        )
+        assert (held["rule"], held["next_eligible_at"]) == ("ahead", "2026-10-06T06:00:00.000Z")
+        sent, after = shop.wake("2026-10-06T06:00:00Z")
+        assert (sent["action"], sent["verdict"]) == ("remind_by_sms", "permitted")
+        assert (after["pass"], after["action"], after["verdict"]) == (
+            "displaced",
+            "welcome_email",
+            "permitted",
+        )
+        assert after["parent_id"] == held["decision_id"]
+
+
+def test_what_made_way_goes_at_once_when_the_other_is_cancelled(tmp_path: Path, store: str) -> None:
+    """A no to text messages ends the scheduled one, and what made way for it waits no longer."""
+    with open_shop(tmp_path / "w", store=store, changes=looking("3d")) as shop:
+        waiting(shop)
+        held = shop.one(row("signed_up", "2026-10-05T21:00:00Z"))
+        lines = shop.run(consent("denied", "2026-10-05T22:00:00Z", channel="sms", phone=NUMBER))
+        _, ended, after = lines
+        assert (ended["verdict"], ended["code"]) == ("denied", "consent")
+        assert (after["pass"], after["verdict"], after["action"], after["at"]) == (
+            "displaced",
+            "permitted",
+            "welcome_email",
+            "2026-10-05T22:00:00.000Z",
+        )
+        assert after["parent_id"] == held["decision_id"]
+        assert shop.wake("2026-10-07T06:00:00Z") == []
+
+
+def test_nothing_waits_for_what_is_far_off_or_stopped(tmp_path: Path) -> None:
+    """Beyond the horizon, or where the scheduled text would not pass, the welcome goes at once."""
+    with open_shop(tmp_path / "far", changes=looking("1h")) as shop:
+        waiting(shop)
+        assert shop.one(row("signed_up", "2026-10-05T21:00:00Z"))["verdict"] == "permitted"
+    with open_shop(tmp_path / "stopped", changes=looking("3d")) as shop:
+        waiting(shop)
+        shop.kill("channel:sms", "2026-10-05T20:45:00Z")
+        assert shop.one(row("signed_up", "2026-10-05T21:00:00Z"))["verdict"] == "permitted"
+
+
+def test_all_of_it_can_be_decided_again_from_the_record(tmp_path: Path) -> None:
+    """What looked ahead, cooled off and stayed in its budget recomputes byte for byte."""
+    from agents.minds.formula import FormulaMind
+    from agents.reconsider import recompute
+
+    rules = looking("3d")
+    old, new = rules[CONTACT]
+    rules[CONTACT] = (old, BOUGHT + ONCE + ONE_OF + BUDGET.format(amount="9.00 EUR") + new)
+    with open_shop(tmp_path / "w", changes=rules) as shop:
+        waiting(shop)
+        shop.run(
+            row("signed_up", "2026-10-05T21:00:00Z"),
+            row("order_completed", "2026-10-05T21:30:00Z", product_id="red"),
+            cart("2026-10-07T09:00:00Z", cart_id="k-2", product_id="red"),
+        )
+        shop.wake("2026-10-09T00:00:00Z")
+        workspace = shop.assembly.workspace
+        made = recompute(shop.database, lambda _: workspace, FormulaMind())
+        assert (made.different, made.same) == ((), len(shop.rows("decisions")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +14,8 @@ from domain.budget import Budget, Period
 from domain.context import Context, Occurrence, OfferState, Spending, Told
 from domain.errors import ConfigurationError
 from domain.journey import Instance
-from domain.proposal import Candidate
-from domain.verdict import Denial, Finding, Permit, Verdict, objections
+from domain.proposal import Candidate, Upcoming
+from domain.verdict import Denial, Finding, Hold, Permit, Verdict, objections
 from policies.guard import Guard
 from tests import world
 from tests.world import NOW, at, candidate, context, sms
@@ -263,6 +264,102 @@ def test_a_budgets_period_is_the_calendars(
     budget = Budget("b", Money(1, "EUR"), period, zone)
     assert budget.began(at(when)) == began
     assert budget.ends_at(at(when)) == (None if ends is None else at(ends))
+
+
+AHEAD = {"id": "ahead", "horizon": "3d", "below": 1.5}
+SOON = NOW + timedelta(days=1)
+
+
+def better(**changes: Any) -> Upcoming:
+    """A text message worth 2, due tomorrow, against one worth 1 now."""
+    of = sms(journey_priority=2.0, **changes)
+    return Upcoming(of, SOON, SOON + DAY, {"event.value": 80.0})
+
+
+def looked_ahead(of: Candidate, asked: Context, *upcoming: Upcoming, **sections: Any) -> Verdict:
+    by = Guard(world.policies({"look_ahead": [AHEAD], **sections}), {})
+    return by.review(world.proposal(of), asked, upcoming)
+
+
+def test_what_is_worth_less_waits_for_what_is_worth_more() -> None:
+    """A low contact is held until the better one is due, and the finding names both priorities."""
+    verdict = looked_ahead(candidate(), context(), better())
+    assert isinstance(verdict, Hold)
+    (finding,) = objections(verdict)
+    assert (verdict.held_for, finding.code) == ("time", "lower_priority")
+    assert (verdict.next_eligible_at, finding.clears_at) == (SOON, SOON)
+    assert (finding.read["priority"], finding.read["scheduled"]) == (1.0, {"promo_by_sms": 2.0})
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        replace(better(), due_at=NOW + timedelta(days=3, microseconds=1)),
+        replace(better(), due_at=NOW),
+        Upcoming(sms(journey_priority=1.0), SOON, SOON + DAY, {}),
+        replace(better(), expires_at=NOW),
+    ],
+)
+def test_what_is_far_off_or_equal_or_over_keeps_nobody_back(ahead: Upcoming) -> None:
+    """Beyond the horizon, of no higher priority, due already or over: no reason to wait."""
+    assert isinstance(looked_ahead(candidate(), context(), ahead), Permit)
+
+
+def test_what_could_not_be_sent_today_keeps_nobody_back() -> None:
+    """Only what passes the same guard counts; time alone may stand in its way."""
+    for asked in (
+        context(consents=(world.grant(),)),
+        context(kill_switches=("channel:sms",)),
+    ):
+        assert isinstance(looked_ahead(candidate(), asked, better()), Permit)
+    hours = {"id": "hours", "channels": ["sms"], "window": "08:00-21:00"}
+    night = context(zone_of_person="Asia/Tokyo")  # 02:00 there
+    held = looked_ahead(candidate(), night, better(), quiet_hours=[hours])
+    assert isinstance(held, Hold)
+
+
+def test_what_is_scheduled_is_judged_about_its_own_event() -> None:
+    """The cart that waits is worth what it was worth, whatever event comes in meanwhile."""
+    sections: dict[str, Any] = {
+        "fields": {"event.value": {"type": "double"}},
+        "rules": [
+            {
+                "id": "worth",
+                "stage": "applicability",
+                "channels": ["sms"],
+                "when": "has(event.value) && event.value >= 20.0",
+                "reason": "worth too little",
+            }
+        ],
+    }
+    assert isinstance(looked_ahead(candidate(), context(), better(), **sections), Hold)
+    cheap = replace(better(), fields={"event.value": 5.0})
+    assert isinstance(looked_ahead(candidate(), context(), cheap, **sections), Permit)
+
+
+def test_two_that_are_scheduled_do_not_keep_each_other_back() -> None:
+    """What is scheduled is judged without looking ahead, whatever is scheduled beside it."""
+    best = replace(better(), candidate=sms(journey_priority=3.0))
+    low = replace(better(), candidate=sms(journey_priority=1.2))
+    verdict = looked_ahead(candidate(), context(), low, best)
+    assert isinstance(verdict, Hold)
+    assert objections(verdict)[0].read["scheduled"]["promo_by_sms"] in (1.2, 3.0)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        candidate(purpose="order_update"),
+        candidate(purpose="service", urgency="now"),
+        candidate(kind="presentation", channel="web", contact_point=None),
+        candidate(tool="case", kind="internal", channel=None, purpose="service"),
+        candidate(journey_priority=1.5),
+    ],
+)
+def test_look_ahead_never_delays_what_is_exempt_or_no_low_contact(of: Candidate) -> None:
+    """News of an order, help, a banner and what is worth enough go at once."""
+    ahead = Upcoming(sms(journey_priority=9.0), SOON, SOON + DAY, {})
+    assert isinstance(looked_ahead(of, context(), ahead), Permit)
 
 
 @pytest.mark.parametrize(
