@@ -429,6 +429,17 @@ def test_nothing_waits_for_what_is_far_off_or_stopped(tmp_path: Path) -> None:
         assert shop.one(row("signed_up", "2026-10-05T21:00:00Z"))["verdict"] == "permitted"
 
 
+def test_the_rules_that_the_documentation_shows_work(tmp_path: Path) -> None:
+    """The page's rules load beside the starter's, and one of them refuses what it says."""
+    page = (Path(__file__).parents[2] / "docs" / "teams.md").read_text()
+    rules = page.split("```yaml\n")[1].split("```")[0]
+    with open_shop(tmp_path / "w", changes=adding(rules)) as shop:
+        shop.run(said_yes(), row("order_completed", "2026-10-05T09:00:00Z", product_id="red"))
+        line = shop.one(cart("2026-10-06T09:00:00Z", product_id="red"))
+        assert (line["code"], line["rule"]) == ("cool_off", "just-bought")
+        assert len(shop.assembly.workspace.policies.rules) > 9
+
+
 def test_all_of_it_can_be_decided_again_from_the_record(tmp_path: Path) -> None:
     """What looked ahead, cooled off and stayed in its budget recomputes byte for byte."""
     from agents.minds.formula import FormulaMind
