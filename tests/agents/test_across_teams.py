@@ -17,7 +17,9 @@ from agents.steps import STEPS, Batch
 from domain.context import Context
 from profiles.activity import THINGS_MAX, Activity, Busy, Moment, Occasion, joined, last_of
 from profiles.arrivals import Arrival
+from store.work import Work
 from tests.shop import Shop, at, cart, consent, open_shop, row
+from tools import budgets
 
 CONTACT = "policies/contact.yaml"
 PERSON = {"email": "a@shop.example"}
@@ -299,6 +301,43 @@ def test_racing_decisions_never_overspend_a_budget(tmp_path: Path, store: str) -
         assert len(shop.rows("grants")) == 2
         spent = [kept["amount"] for kept in shop.rows("spendings") if kept["state"] == "reserved"]
         assert spent == [500, 500]
+
+
+def test_money_that_goes_between_reading_and_writing_is_seen(tmp_path: Path, store: str) -> None:
+    """A budget has a key of its own: what takes from it alone has the decision made again."""
+    perceive, decide, act = STEPS
+    with open_shop(tmp_path / "w", store=store, changes=vouchers("10.00 EUR")) as shop:
+        shop.run(said_yes())
+        (event,) = shop.read(row("signed_up", "2026-10-05T09:00:00Z"))
+
+        def take(decision_id: str, amount: int, *, first: bool) -> None:
+            work = Work()
+            counter = "budget:growth:2026-10-01"
+            budgets.reserve(work, decision_id, "growth", counter, amount, first=first)
+            assert shop.database.commit([work]) == [True]
+
+        take("d-earlier", 100, first=True)
+
+        async def race() -> Batch:
+            batch: Batch = {"arrivals": (Arrival(event, at("2026-10-05T09:00:00Z")),), "lines": ()}
+            for step in (perceive, decide):
+                batch |= await step(batch, shop.deps)
+            take("d-another", 500, first=False)
+            batch |= await act(batch, shop.deps)
+            while batch["arrivals"]:
+                for step in STEPS:
+                    batch |= await step(batch, shop.deps)
+            return batch
+
+        (line,) = asyncio.run(race())["lines"]
+        assert line.decision is not None
+        assert line.decision.action == "welcome_email"
+        assert counters(shop) == {"budget:growth:2026-10-01": 600}
+        for _ in range(2):  # given back once, however often it is asked
+            work = Work()
+            budgets.release(work, "d-another", ["growth"])
+            shop.database.commit([work])
+            assert counters(shop) == {"budget:growth:2026-10-01": 100}
 
 
 @pytest.mark.parametrize("says", ["approve", "reject", None])
