@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from domain.action import Action
 from domain.proposal import Candidate, Ranked
 
 
@@ -20,21 +19,5 @@ def arbitrate(candidates: Iterable[Candidate]) -> tuple[Ranked, ...]:
     return tuple(item for item, _ in ranked)
 
 
-def lever(action: Action) -> float:
-    """The factor that an action's levers make together; never below zero."""
-    return max(0.0, 1 + sum(action.levers.values()) / 100)
-
-
 def _ranked(candidate: Candidate) -> Ranked:
-    action = candidate.action
-    factors = (
-        ("propensity", action.propensity),
-        ("context", action.context_weight),
-        ("value", action.value),
-        ("levers", lever(action)),
-        ("journey", candidate.journey_priority),
-    )
-    priority = 1.0
-    for _, factor in factors:
-        priority *= factor
-    return Ranked(candidate, priority, factors)
+    return Ranked(candidate, candidate.priority, candidate.factors)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.templates import fill
@@ -11,11 +11,13 @@ from agents.workspace import Workspace
 from domain.action import Action, Step
 from domain.context import INSTANCES_OF_JOURNEY_MAX, ContactPoint, Context
 from domain.journey import Journey
-from domain.proposal import Candidate
+from domain.proposal import Candidate, Upcoming
+from domain.verdict import Instead
 from policies.expressions import Condition, RuleFailed
 from profiles.unsubscribe import Subscription, headers
 
 PACKET_TRIED_MAX = 5
+INSTEAD: tuple[Instead, ...] = ("substitute", "escalate")
 
 Seal = Callable[[bytes], bytes]
 """Seals what is handed out and read by us alone."""
@@ -44,11 +46,46 @@ def propose(workspace: Workspace, context: Context) -> Proposed:
         if why_not is not None:
             not_entered.append((journey.name, why_not))
             continue
-        for name in journey.actions:
-            if context.asked.kind == "approval" and name != context.asked.want:
-                continue
+        for name in _actions(workspace, journey, context):
             candidates.append(_candidate(workspace, journey, workspace.actions[name], context))
     return Proposed(tuple(candidates), tuple(not_entered))
+
+
+def stand_in(workspace: Workspace, of: Candidate, name: str, context: Context) -> Candidate:
+    """Another action in the place of a candidate, for the same journey."""
+    journey = workspace.journeys[of.journey]
+    return _candidate(workspace, journey, workspace.actions[name], context)
+
+
+def upcoming(workspace: Workspace, context: Context) -> tuple[Upcoming, ...]:
+    """The person's scheduled contacts, as they could be made now."""
+    found = []
+    for waits in context.scheduled:
+        journey = workspace.journeys.get(waits.journey)
+        action = workspace.actions.get(waits.action)
+        if journey is not None and action is not None:
+            made = replace(_candidate(workspace, journey, action, context), instance=waits.instance)
+            found.append(Upcoming(made, waits.due_at, waits.expires_at, waits.fields))
+    return tuple(found)
+
+
+def named_instead(workspace: Workspace, action: Action, journey: str, what: Instead) -> list[str]:
+    """The actions that are to be tried in place of one."""
+    if what == "substitute":
+        return list(action.substitutes)
+    escalation = action.escalation or workspace.journeys[journey].escalation
+    return [] if escalation is None else [escalation]
+
+
+def _actions(workspace: Workspace, journey: Journey, context: Context) -> Sequence[str]:
+    want = context.asked.want
+    if context.asked.kind != "approval" or want is None:
+        return journey.actions
+    named = set(journey.actions)
+    for action in journey.actions:
+        for what in INSTEAD:
+            named.update(named_instead(workspace, workspace.actions[action], journey.name, what))
+    return [want] if want in named else ()
 
 
 def holds(condition: Condition | None, context: Context) -> bool:

@@ -27,7 +27,7 @@ from store.instants import micros
 from store.statements import Statement
 from store.vault import Vault
 from store.work import Work
-from tools import offers
+from tools import budgets, offers
 from tools.toolbox import Intent, Outcome, Toolbox
 from traces.spans import Trail
 
@@ -228,3 +228,4 @@ def undo(work: Work, made: Recorded, outcome: Outcome) -> None:
         work.move(keys.point(candidate.contact_point.ref))
     if candidate.action.offer is not None:
         offers.release(work, candidate.brand, candidate.action.offer, made.decision.decision_id)
+        budgets.release(work, made.decision.decision_id, made.budgets)

@@ -34,7 +34,7 @@ from store.ids import time_ordered
 from store.instants import micros
 from store.statements import Statement
 from store.work import Work
-from tools import offers
+from tools import budgets, offers
 from traces.history import History
 
 REASON = "erased"
@@ -407,7 +407,9 @@ def _release_held(deps: Deps, snapshot: Snapshot, work: Work, planned: Plan) -> 
         offer = parse(vault.open(profile_id, "erasable", "timers", sealed))["offer"]
         data = history.get(decision_id).record()
         if offer is not None and data is not None:
-            offers.release(work, read_record(data).context.brand, offer, decision_id)
+            context = read_record(data).context
+            offers.release(work, context.brand, offer, decision_id)
+            budgets.release(work, decision_id, context.budgets)
 
 
 def _suppress(deps: Deps, work: Work, planned: Plan, at: datetime) -> None:

@@ -20,7 +20,7 @@ from store.database import Database
 from store.instants import instant, micros
 from store.statements import Statement
 from store.work import Work
-from tools import offers
+from tools import budgets, offers
 from tools.toolbox import Intent, Outcome
 from traces.history import History
 from traces.logs import Correlation
@@ -31,6 +31,7 @@ _KINDS: dict[str, PassKind] = {
     "switch": "release",
     "approval": "approval",
     "retry": "retry",
+    "displaced": "displaced",
 }
 _NEXT = Statement(
     select(t.timers.c.due_at)
@@ -218,6 +219,7 @@ def _settle_decision(
     for step in record.thought.steps:
         if step.tool == "offer":
             offers.release(work, step.arguments["brand"], step.arguments["offer"], decision_id)
+            budgets.release(work, decision_id, record.context.budgets)
     keep_for = action.defer_for if action else timedelta(0)
     expires_at = record.context.asked.expires_at or record.context.now + keep_for
     ask_again(

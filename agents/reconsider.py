@@ -11,8 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, select
 
-from agents.arbitration import arbitrate
-from agents.candidates import propose
+from agents.lineup import line_up
 from agents.minds.mind import Mind
 from agents.record import Record, read_record
 from agents.thinking import Keyed, think
@@ -126,11 +125,13 @@ def _of_erased(database: Database, kept: Kept, history: History) -> Explanation:
 def _weighed(record: Record, workspace: Workspace) -> tuple[Weighed, ...]:
     """The candidates in their order, each with every rule asked again about it."""
     context, thought = record.context, record.thought
-    notes = {(one.action, one.journey): one.note for one in thought.considered}
+    said = {(one.action, one.journey): one for one in thought.considered}
     weighed = []
-    for ranked in arbitrate(propose(workspace, context).candidates):
+    lineup = line_up(workspace, context)
+    for ranked in lineup.ranked:
         candidate, action = ranked.candidate, ranked.candidate.action
-        note = notes.get((action.name, candidate.journey), "")
+        kept = said.get((action.name, candidate.journey))
+        note = kept.note if kept else ""
         chosen = thought.proposal_hash if note == "chosen" else None
         weighed.append(
             Weighed(
@@ -142,7 +143,8 @@ def _weighed(record: Record, workspace: Workspace) -> tuple[Weighed, ...]:
                 priority=ranked.priority,
                 factors=ranked.factors,
                 note=note,
-                findings=workspace.guard.ask_in_full(candidate, context, chosen),
+                instead_of=kept.instead_of if kept else "",
+                findings=workspace.guard.ask_in_full(candidate, context, chosen, lineup.upcoming),
             )
         )
     return tuple(weighed)

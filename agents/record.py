@@ -11,12 +11,12 @@ import msgspec
 from sqlalchemy import bindparam, update
 
 from agents.thinking import Decided, Thought
-from agents.timers import TimerKind, ask_again
+from agents.timers import About, TimerKind, ask_again
 from domain.approval import approval_id
 from domain.canonical import canonical
 from domain.context import Context
 from domain.decision import Decision
-from domain.proposal import Proposal
+from domain.proposal import Candidate, Proposal
 from domain.verdict import Finding, HeldFor, objections
 from policies.guard import Guard
 from profiles.arrivals import Perceived
@@ -31,7 +31,7 @@ from store.packing import pack
 from store.statements import Statement
 from store.vault import Vault
 from store.work import Change, Work
-from tools import offers
+from tools import budgets, offers
 from tools.toolbox import Intent
 
 _TIMERS: Mapping[HeldFor, TimerKind] = {
@@ -57,6 +57,16 @@ CLOSE_APPROVAL = Statement(
 )
 
 
+DISPLACED = Statement(
+    update(t.timers)
+    .where(t.timers.c.profile_id.in_(bindparam("people", expanding=True)))
+    .where(t.timers.c.state == "pending", t.timers.c.kind == "displaced")
+    .where(t.timers.c.due_at > bindparam("due"))
+    .values(due_at=bindparam("due"))
+)
+"""What made way for something that is over is asked about again at once."""
+
+
 def contact_id(decision_id: str) -> str:
     """The one contact that a decision may lead to."""
     return f"k-{decision_id}"
@@ -68,7 +78,7 @@ class Recorded:
 
     `revisions` are what the contention keys will read once the work is committed: a later step
     of the same proposal goes ahead only if nobody else has moved them. `wanted_until` is how long
-    what does not come about is asked about again.
+    what does not come about is asked about again. `budgets` are those it may have taken from.
     """
 
     decision: Decision
@@ -77,6 +87,7 @@ class Recorded:
     proposal: Proposal | None
     revisions: Mapping[str, int]
     wanted_until: datetime
+    budgets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +140,8 @@ def record(
         )
     else:
         _close_parent(work, context, thought)
+        if thought.verdict != "held":  # sent, refused or no longer wanted: others need not wait
+            work.change(DISPLACED, people=context.profile_ids, due=micros(context.now))
     _enter_and_end(work, context, thought, version, late_since(event))
     intents: tuple[Intent, ...] = ()
     if decided.permit is not None:
@@ -138,7 +151,13 @@ def record(
         _hold(work, context, decision, decided, guard, vault)
     moved = {key: rev + (key in work.moves) for key, rev in context.revisions.items()}
     return Recorded(
-        decision, work, intents, decided.proposal, moved, _wanted_until(context, decided)
+        decision,
+        work,
+        intents,
+        decided.proposal,
+        moved,
+        _wanted_until(context, decided),
+        tuple(context.budgets),
     )
 
 
@@ -215,6 +234,7 @@ def _close_parent(work: Work, context: Context, thought: Thought) -> None:
     work.change(RELEASE_CONTACT, contact=contact_id(parent))
     if context.asked.reserved_offer is not None:
         offers.release(work, context.brand, context.asked.reserved_offer, parent)
+        budgets.release(work, parent, context.budgets)
     if context.asked.kind != "approval":
         return
     late = context.asked.expires_at is not None and context.now >= context.asked.expires_at
@@ -270,6 +290,7 @@ def _reserve(
             instance=candidate.instance,
             team=candidate.team,
             action=action.name,
+            creative=action.creative,
             decision_id=decision.decision_id,
             counted=int(counted),
             state="reserved",
@@ -280,6 +301,17 @@ def _reserve(
         key = keys.stock(candidate.brand, action.offer)
         offers.reserve(
             work, candidate.brand, action.offer, first=context.revisions.get(key, 0) == 0
+        )
+    for name in guard.paid_by(candidate):
+        assert candidate.amount is not None
+        state = context.budgets[name]
+        budgets.reserve(
+            work,
+            decision.decision_id,
+            name,
+            state.counter,
+            candidate.amount.amount,
+            first=not state.kept,
         )
 
 
@@ -356,6 +388,8 @@ def _hold(
     assert hold is not None and proposal is not None
     expires_at = hold.expires_at or context.now
     kind = _TIMERS[hold.held_for]
+    if kind == "release" and any(f.code == "lower_priority" for f in objections(hold)):
+        kind = "displaced"
     due = expires_at
     if hold.held_for == "time" and hold.next_eligible_at is not None:
         due = min(expires_at, hold.next_eligible_at)
@@ -375,7 +409,13 @@ def _hold(
         purpose=action.purpose,
         channel=action.channel,
         reserved_offer=action.offer if hold.held_for == "approval" else None,
+        about=_about(proposal.candidate, context) if hold.held_for == "time" else None,
     )
+
+
+def _about(candidate: Candidate, context: Context) -> About:
+    fields = {name: said for name, said in context.fields.items() if name.startswith("event.")}
+    return About(candidate.journey, candidate.instance, fields)
 
 
 def _request(

@@ -10,9 +10,8 @@ from pydantic import Field, StringConstraints
 from domain.action import Significance, Urgency
 from domain.journey import MindName
 from policies.documents import Duration, Instant, MoneyText
-from policies.schema import Id, Strict
+from policies.schema import EventName, Id, Strict
 
-EventName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:-]{0,99}$")]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Percent = Annotated[float, Field(ge=-100, le=1000)]
@@ -43,6 +42,8 @@ class ActionEntry(Strict):
     promotional: bool = False
     significance: Significance = "none"
     defer_for: Duration | None = None
+    substitutes: list[Id] = Field(default=[], examples=[["remind_by_email"]])
+    escalation: Id | None = None
 
 
 class ActionsFile(Strict):
@@ -86,6 +87,7 @@ class JourneyFile(Strict):
     holdout: float = Field(default=0.0, ge=0, le=0.9)
     priority: float = Field(default=1.0, gt=0, le=1000)
     mind: MindName = "formula"
+    escalation: Id | None = None
 
 
 class PersonEntry(Strict):
@@ -196,6 +198,16 @@ class ChannelEntry(Strict):
     smtp: SmtpEntry | None = None
 
 
+class SwitchesEntry(Strict):
+    """Who may turn kill switches: one person stops, two different ones let things go on.
+
+    What was held is then asked about again, at most `releases_per_minute`.
+    """
+
+    roles: list[Id] = Field(default=["admin"], min_length=1, examples=[["admin"]])
+    releases_per_minute: int = Field(default=600, ge=1, le=60_000)
+
+
 class StoreEntry(Strict):
     """Where the workspace's store is; a relative path is relative to the workspace."""
 
@@ -213,3 +225,4 @@ class SettingsFile(Strict):
     store: StoreEntry
     channels: dict[Id, ChannelEntry] = {}
     signals: SignalsEntry = SignalsEntry()
+    switches: SwitchesEntry = SwitchesEntry()

@@ -1,8 +1,6 @@
 """The decision itself: context in, decision out, and nothing else (pure).
 
-    candidates = propose(...)             what could we do?
-    screenings = guard.screen(...)        what may we do?
-    ranked = arbitrate(...)               what is best?
+    lineup = line_up(...)                 what could we do, what may we do, what is best?
     choice = mind.choose(...)             what should we do?
     verdict = guard.review(...)           may we still?
 
@@ -12,13 +10,13 @@ in the end to no action, which is a decision like any other and has its cause.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from agents.arbitration import arbitrate
-from agents.candidates import Proposed, holds, propose, steps
+from agents.candidates import holds, steps
+from agents.lineup import Lineup, line_up
 from agents.minds.mind import Mind
 from agents.workspace import Workspace
 from domain.action import NO_ACTION, Step
@@ -27,6 +25,7 @@ from domain.decision import VerdictWord
 from domain.journey import Instance, InstanceState
 from domain.proposal import Candidate, Proposal, Ranked, proposal_body
 from domain.verdict import (
+    EVERYONE,
     Denial,
     Finding,
     HeldFor,
@@ -51,7 +50,10 @@ class Keyed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """One candidate as the record keeps it: its score, and each rule that was against it."""
+    """One candidate as the record keeps it: its score, and each rule that was against it.
+
+    `instead_of` is the action that it stood in for, where that was refused.
+    """
 
     action: str
     journey: str
@@ -60,6 +62,7 @@ class Considered:
     factors: tuple[tuple[str, float], ...]
     against: tuple[tuple[str, str], ...]
     note: str = ""
+    instead_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +108,27 @@ class _Sitting:
 
     workspace: Workspace
     context: Context
-    proposed: Proposed
-    ranked: tuple[Ranked, ...]
-    screened: dict[int, Screening]
+    lineup: Lineup
     notes: dict[int, str]
     against: dict[int, tuple[Finding, ...]]
     mind: str
 
+    @property
+    def ranked(self) -> tuple[Ranked, ...]:
+        """The candidates, best first, each followed by what stands in for it."""
+        return self.lineup.ranked
+
+    @property
+    def screened(self) -> Mapping[int, Screening]:
+        """What every rule said about each before the choice."""
+        return self.lineup.screened
+
 
 def think(context: Context, workspace: Workspace, mind: Mind, keyed: Keyed) -> Decided:
     """Decide. The same context, workspace, mind and key give the same thought, byte for byte."""
-    proposed = propose(workspace, context)
-    screenings = workspace.guard.screen(proposed.candidates, context)
-    ranked = arbitrate(proposed.candidates)
-    screened = {id(screening.candidate): screening for screening in screenings}
-    sitting = _Sitting(workspace, context, proposed, ranked, screened, {}, {}, mind.name)
-    left = _survivors(ranked, screened)
+    lineup = line_up(workspace, context)
+    sitting = _Sitting(workspace, context, lineup, {}, {}, mind.name)
+    left = _survivors(lineup.ranked, lineup.screened)
     withheld: Ranked | None = None
     first_denial: tuple[Ranked, Verdict] | None = None
     while left:
@@ -128,12 +136,12 @@ def think(context: Context, workspace: Workspace, mind: Mind, keyed: Keyed) -> D
         if chosen is None:
             break
         left = [one for one in left if one is not chosen]
-        if _is_withheld(sitting, chosen):
+        if _is_withheld(sitting, chosen.candidate):
             sitting.notes[id(chosen.candidate)] = "holdout"
             withheld = withheld or chosen
             continue
         proposal = _proposal(workspace, chosen.candidate, context, keyed)
-        verdict = workspace.guard.review(proposal, context)
+        verdict = workspace.guard.review(proposal, context, lineup.upcoming)
         match verdict:
             case Permit() | Hold():
                 return _settled(sitting, chosen.candidate, proposal, verdict)
@@ -143,20 +151,26 @@ def think(context: Context, workspace: Workspace, mind: Mind, keyed: Keyed) -> D
     return Decided(_nothing(sitting, withheld, first_denial))
 
 
-def _survivors(ranked: Sequence[Ranked], screened: dict[int, Screening]) -> list[Ranked]:
+def _survivors(ranked: Sequence[Ranked], screened: Mapping[int, Screening]) -> list[Ranked]:
     """Those that no rule forbids, best first; one that has to wait keeps its place."""
     return [one for one in ranked if not screened[id(one.candidate)].forbidden]
 
 
-def _is_withheld(sitting: _Sitting, one: Ranked) -> bool:
-    """A holdout withholds a journey's marketing contacts, presentations and offers only."""
-    action = one.candidate.action
-    if sitting.context.arms.get(one.candidate.journey) != "held_out":
+def _is_withheld(sitting: _Sitting, candidate: Candidate) -> bool:
+    """A holdout withholds a journey's marketing contacts, presentations and offers only.
+
+    And what would stand in for one of them.
+    """
+    action = candidate.action
+    if sitting.context.arms.get(candidate.journey) != "held_out":
         return False
+    instead = sitting.lineup.instead.get(id(candidate))
+    if instead is not None and _is_withheld(sitting, instead.of):
+        return True
     guard = sitting.workspace.guard
-    purpose, _ = guard.judged(one.candidate)
+    purpose, _ = guard.judged(candidate)
     marketing = guard.policies.is_marketing(purpose)
-    withholds = marketing and guard.kind(one.candidate) in ("contact", "presentation")
+    withholds = marketing and guard.kind(candidate) in ("contact", "presentation")
     return withholds or action.tool == "offer"
 
 
@@ -178,7 +192,7 @@ def _settled(
         place = next(i for i, r in enumerate(sitting.ranked, 1) if r.candidate is candidate)
         count = len(sitting.ranked)
         standing = f"best of {count}" if best else f"number {place} of {count}"
-        reason = f"propensity {action.propensity:.2f}, {standing}"
+        reason = _in_place(sitting, candidate) or f"propensity {action.propensity:.2f}, {standing}"
         thought = _thought(
             sitting, "permitted", candidate, None, reason, proposal=proposal, permit=verdict
         )
@@ -189,6 +203,15 @@ def _settled(
         sitting, "held", candidate, lead, lead.reason, proposal=proposal, hold=verdict
     )
     return Decided(thought, proposal, hold=verdict)
+
+
+def _in_place(sitting: _Sitting, candidate: Candidate) -> str:
+    """What was substituted for what, and why, as far as everybody may know."""
+    instead = sitting.lineup.instead.get(id(candidate))
+    if instead is None:
+        return ""
+    why = instead.why.reason if instead.why.shown_to == EVERYONE else "not available"
+    return f"instead of `{instead.of.action.name}`: {why}"
 
 
 def _lead(hold: Hold) -> Finding:
@@ -223,7 +246,7 @@ def _nothing(
         ).candidate
         screening = sitting.screened[id(best)]
         finding = objections(Denial(screening.findings))[0]
-        at = sitting.workspace.guard.forecast(best, sitting.context)
+        at = sitting.workspace.guard.forecast(best, sitting.context, sitting.lineup.upcoming)
         return _thought(sitting, "denied", None, finding, finding.reason, at)
     return _thought(sitting, "none", None, _not_applicable(sitting), _why_nothing(sitting))
 
@@ -243,8 +266,8 @@ _NOTED = {
 
 def _why_nothing(sitting: _Sitting) -> str:
     name = sitting.context.event.name
-    if sitting.proposed.not_entered:
-        journey, why = sitting.proposed.not_entered[0]
+    if sitting.lineup.proposed.not_entered:
+        journey, why = sitting.lineup.proposed.not_entered[0]
         return f"journey `{journey}` does not apply: {why}"
     ended = _ended(sitting.workspace, sitting.context)
     reached = [journey for journey, _, state in ended if state == "reached"]
@@ -285,7 +308,7 @@ def _thought(
         next_eligible_at=hold.next_eligible_at if hold else next_eligible_at,
         expires_at=hold.expires_at if hold else None,
         considered=tuple(_considered(sitting, one) for one in sitting.ranked),
-        not_entered=sitting.proposed.not_entered,
+        not_entered=sitting.lineup.proposed.not_entered,
         entered=_entered(sitting),
         ended=_ended(sitting.workspace, sitting.context),
         proposal_hash=proposal.hash if proposal else None,
@@ -308,6 +331,7 @@ def _journey_of(sitting: _Sitting) -> str | None:
 def _considered(sitting: _Sitting, one: Ranked) -> Considered:
     key = id(one.candidate)
     findings = sitting.against.get(key)
+    instead = sitting.lineup.instead.get(key)
     if findings is None:
         findings = objections(Denial(sitting.screened[key].findings))
     return Considered(
@@ -318,6 +342,7 @@ def _considered(sitting: _Sitting, one: Ranked) -> Considered:
         factors=one.factors,
         against=tuple((f.rule, f.code or "") for f in findings),
         note=sitting.notes.get(key, ""),
+        instead_of=instead.of.action.name if instead else "",
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from domain.canonical import canonical
 from store import tables as t
@@ -11,7 +13,16 @@ from store.instants import micros
 from store.vault import Vault
 from store.work import Work
 
-TimerKind = Literal["release", "approval", "switch", "retry"]
+TimerKind = Literal["release", "approval", "switch", "retry", "displaced"]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a contact that waits is about: its journey's instance, and its event's fields."""
+
+    journey: str
+    instance: str
+    fields: Mapping[str, Any]
 
 
 def ask_again(
@@ -27,14 +38,19 @@ def ask_again(
     purpose: str | None,
     channel: str | None,
     reserved_offer: str | None = None,
+    about: About | None = None,
 ) -> None:
     """Set the one timer of a decision.
 
     `want` is the action it is about, until `expires_at`; `reserved_offer` the offer that stays
     reserved for the next pass. `purpose` and `channel` are in the clear, so that a denial finds
-    the timers it concerns.
+    the timers it concerns. What is held for time says what it is `about`, so that other contacts
+    can make way for it.
     """
-    payload = canonical({"want": want, "offer": reserved_offer})
+    said = {"want": want, "offer": reserved_offer}
+    if about is not None:
+        said |= asdict(about)
+    payload = canonical(said)
     work.insert(
         t.timers,
         timer_id=f"t-{decision_id}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -23,9 +23,11 @@ from agents.schema import (
     RetentionEntry,
     SettingsFile,
     SignalsEntry,
+    SwitchesEntry,
 )
 from agents.templates import check_template
 from domain.action import Action, Offer
+from domain.budget import Budget
 from domain.canonical import canonical
 from domain.consent import PERMISSIONS
 from domain.context import CapScope
@@ -36,7 +38,11 @@ from policies.expressions import Condition
 from policies.guard import Guard
 from policies.loader import compile_text, context_fields, load_policies
 from policies.policy_set import PolicySet
+from policies.rules.budgets import BudgetLeft
 from policies.rules.caps import FrequencyCap
+from policies.rules.cool_offs import CoolOff
+from policies.rules.exclusion import Exclusive, SameCreative
+from policies.rules.look_ahead import LookAhead
 
 FILE_BYTES_MAX = 1_000_000
 FILES_MAX = 1_000
@@ -63,6 +69,7 @@ class Workspace:
     store_url: str
     channels: Mapping[str, ChannelEntry]
     signals: SignalsEntry
+    switches: SwitchesEntry
     policies: PolicySet
     actions: Mapping[str, Action]
     offers: Mapping[str, Offer]
@@ -83,6 +90,47 @@ class Workspace:
     def cap_scopes(self) -> tuple[CapScope, ...]:
         """What each frequency cap counts."""
         return tuple(cap.scope for cap in self.policies.caps if isinstance(cap, FrequencyCap))
+
+    @property
+    def occasions(self) -> Mapping[str, tuple[str, ...]]:
+        """The events that cool-offs are about, each with what tells their things apart."""
+        found: dict[str, set[str]] = {}
+        for rule in self._cool_offs:
+            for event in rule.after:
+                found.setdefault(event, set()).add(rule.match)
+        return {event: tuple(sorted(matches)) for event, matches in sorted(found.items())}
+
+    @property
+    def cool_off(self) -> timedelta:
+        """The longest cool-off."""
+        return max((rule.lasts for rule in self._cool_offs), default=timedelta(0))
+
+    @property
+    def _cool_offs(self) -> tuple[CoolOff, ...]:
+        return tuple(rule for rule in self.policies.rules if isinstance(rule, CoolOff))
+
+    @property
+    def told_within(self) -> timedelta:
+        """The longest window of a rule that asks what a person was told."""
+        asking = [r for r in self.policies.rules if isinstance(r, Exclusive | SameCreative)]
+        return max((rule.within for rule in asking), default=timedelta(0))
+
+    @property
+    def look_ahead(self) -> timedelta:
+        """The longest horizon of a look-ahead."""
+        found = [r.horizon for r in self.policies.rules if isinstance(r, LookAhead)]
+        return max(found, default=timedelta(0))
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets of offers."""
+        return tuple(r.budget for r in self.policies.rules if isinstance(r, BudgetLeft))
+
+    @property
+    def switchers(self) -> tuple[str, ...]:
+        """Who may turn kill switches."""
+        roles = set(self.switches.roles)
+        return tuple(name for name, one in self.people.items() if roles.intersection(one.roles))
 
     def content(self) -> bytes:
         """The text of all files, from which the very same workspace can be loaded again."""
@@ -148,6 +196,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
     offers = _offers(files["offers.yaml"], settings)
     actions = _actions(files["actions.yaml"], policies, offers, settings)
     journeys, entries, exits = _journeys(files, settings, policies, actions)
+    _check_named(policies, actions, journeys, settings)
     triggered: dict[str, tuple[Journey, ...]] = {}
     for journey in journeys.values():
         triggered[journey.trigger] = (*triggered.get(journey.trigger, ()), journey)
@@ -162,6 +211,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         store_url=settings.store.url,
         channels=settings.channels,
         signals=settings.signals,
+        switches=settings.switches,
         policies=policies,
         actions=actions,
         offers=offers,
@@ -216,6 +266,44 @@ def _check_names(document: Document, settings: SettingsFile, policies: PolicySet
             )
 
 
+def _check_named(
+    policies: PolicySet,
+    actions: Mapping[str, Action],
+    journeys: Mapping[str, Journey],
+    settings: SettingsFile,
+) -> None:
+    """Rules across teams name what exists: a misspelt one would never refuse anything."""
+    known: Mapping[str, Collection[str]] = {
+        "actions": actions,
+        "journeys": journeys,
+        "teams": {journey.team for journey in journeys.values()},
+        "brands": settings.brands,
+    }
+    for rule in policies.rules:
+        if not isinstance(rule, Exclusive | BudgetLeft | LookAhead):
+            continue
+        for what, names in rule.names.items():
+            missing = sorted(names - set(known[what]))
+            if missing:
+                raise ConfigurationError(
+                    f"rule `{rule.id}` names `{missing[0]}`, which is not among the {what}",
+                    place=rule.place,
+                    remedy=f"use one of {', '.join(sorted(known[what])) or 'none declared'}",
+                )
+        if isinstance(rule, BudgetLeft):
+            _check_currency(rule, settings)
+
+
+def _check_currency(rule: BudgetLeft, settings: SettingsFile) -> None:
+    currencies = sorted({brand.currency for brand in settings.brands.values()})
+    if rule.budget.amount.currency not in currencies:
+        raise ConfigurationError(
+            f"budget `{rule.id}` is in {rule.budget.amount.currency}, which no brand uses",
+            place=rule.place,
+            remedy=f"use one of {', '.join(currencies)}",
+        )
+
+
 def _offers(text: str, settings: SettingsFile) -> dict[str, Offer]:
     document = parse_yaml(text, "offers.yaml")
     file = document.validate(OffersFile)
@@ -247,17 +335,48 @@ def _actions(
     actions = {}
     for name, entry in file.actions.items():
         _check_action(document, name, entry, policies, offers, settings)
-        given = entry.model_dump(exclude={"reason", "kind", "defer_for"})
+        given = entry.model_dump(exclude={"reason", "kind", "defer_for", "substitutes"})
         kind = entry.kind or ("contact" if entry.tool == "message" else "internal")
         actions[name] = Action(
             name=name,
             kind=kind,
             case_reason=entry.reason,
             defer_for=entry.defer_for or timedelta(days=1),
+            substitutes=tuple(entry.substitutes),
             place=document.place("actions", name),
             **given,
         )
+    for name, action in actions.items():
+        _check_stand_ins(document, name, action, actions)
     return actions
+
+
+def _check_stand_ins(
+    document: Document, name: str, action: Action, actions: Mapping[str, Action]
+) -> None:
+    """What stands in for an action exists, and is of use where the action is not."""
+    for index, named in enumerate(action.substitutes):
+        other = actions.get(named)
+        if other is None or other.tool != "message" or other.channel == action.channel:
+            raise ConfigurationError(
+                f"action `{name}` names substitute `{named}`, no message on another channel",
+                place=document.place("actions", name, "substitutes", index),
+                remedy="name an action of tool `message` with another `channel`",
+            )
+    place = document.place("actions", name, "escalation")
+    _check_escalation(f"action `{name}`", action.escalation, actions, place)
+
+
+def _check_escalation(
+    of: str, named: str | None, actions: Mapping[str, Action], place: str
+) -> None:
+    other = actions.get(named or "")
+    if named is not None and (other is None or other.tool not in ("case", "handoff")):
+        raise ConfigurationError(
+            f"{of} escalates to `{named}`, which is no case and no hand-off",
+            place=place,
+            remedy="name an action of tool `case` or `handoff`",
+        )
 
 
 def _check_action(
@@ -341,6 +460,8 @@ def _journeys(
                 place=document.place("mind"),
                 remedy="use `formula`",
             )
+        of = f"journey `{name}`"
+        _check_escalation(of, file.escalation, actions, document.place("escalation"))
         journeys[name] = _journey(name, file, settings, document.place())
         for key, text, compiled in (("entry", file.entry, entries), ("exit", file.exit, exits)):
             if text is not None:
@@ -367,6 +488,7 @@ def _journey(name: str, file: JourneyFile, settings: SettingsFile, place: str) -
         holdout=file.holdout,
         priority=file.priority,
         mind=file.mind,
+        escalation=file.escalation,
         place=place,
     )
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any, Literal
+
+from domain.canonical import canonical
 
 ContactKind = Literal["contact", "presentation", "reply", "notice", "internal"]
 ToolName = Literal["message", "offer", "case", "handoff"]
@@ -46,6 +49,8 @@ class Action:
     `propensity` is a probability, `value` the worth of success in the brand's currency units,
     `context_weight` a factor (1 = neutral); `levers` are percentages that add up
     (20 and 35 make a factor of 1.55). `defer_for` bounds how long a held contact stays wanted.
+    `substitutes` are the actions that say the same another way, `escalation` is the case or
+    hand-off that it becomes where a rule asks for a person instead.
     """
 
     name: str
@@ -71,7 +76,19 @@ class Action:
     promotional: bool = False
     significance: Significance = "none"
     defer_for: timedelta = timedelta(days=1)
+    substitutes: tuple[str, ...] = ()
+    escalation: str | None = None
     place: str = ""
+
+    @property
+    def creative(self) -> str | None:
+        """The fingerprint of the words a message is written by; equal words are one creative.
+
+        Before they are filled in: a name or an order number makes no new one.
+        """
+        if self.tool != "message":
+            return None
+        return sha256(canonical([self.subject, self.body])).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
 INSTANCES_OF_JOURNEY_MAX = 64
+SCHEDULED_IN_CONTEXT_MAX = 16
 CONSENTS_WITHOUT_FOLD_MAX = 64
 
 
@@ -150,6 +151,60 @@ class OfferState:
 
 
 @dataclass(frozen=True, slots=True)
+class Occurrence:
+    """The last time, within the longest cool-off, that an event a cool-off is about happened.
+
+    With `match`, a property's name, it is the last one about the same thing as the event at hand,
+    or about one that cannot be told apart from it. `match` is empty where any one counts.
+    """
+
+    event: str
+    match: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The last contact, within the longest window asked about, of one action for one journey.
+
+    `creative` is the fingerprint of the words it was written by.
+    """
+
+    action: str
+    journey: str | None
+    team: str | None
+    creative: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A contact of this person that waits for a better time, wanted until `expires_at`.
+
+    `fields` are those of the event that it is about.
+    """
+
+    action: str
+    journey: str
+    instance: str
+    due_at: datetime
+    expires_at: datetime
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What of a budget is given or reserved in the period that is on: minor units.
+
+    `counter` names the period's counter; it is `kept` once somebody has reserved in that period.
+    """
+
+    spent: int
+    counter: str
+    kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Pass:
     """Why the question is asked: the event itself, or a dated fact that re-opens it.
 
@@ -200,6 +255,8 @@ class Context:
     newest first; `contacts_truncated` says that older ones inside the longest window exist, and
     `tallies` then holds the count of every cap.
     `stale` are the fields that are too old to promote by, each with the source that is silent.
+    `occurrences`, `told`, `budgets` and `scheduled` (the first due) are what rules across teams ask
+    about, and are empty where there is no such rule.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -231,6 +288,10 @@ class Context:
     human_in_charge: bool = False
     restricted: bool = False
     kill_switches: tuple[str, ...] = ()
+    occurrences: tuple[Occurrence, ...] = ()
+    told: tuple[Told, ...] = ()
+    budgets: Mapping[str, Spending] = field(default_factory=dict)
+    scheduled: tuple[Scheduled, ...] = ()
     revisions: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:

@@ -18,7 +18,7 @@ class Journey:
     `instance_key` is the event field that tells two instances of one person apart (two carts),
     or None for one per person. `entry` is a CEL condition. `holdout` is the share (0 to 1) of
     people who never get this journey's marketing. `max_age` is how old an event may be and still
-    cause an action.
+    cause an action. `escalation` is the case or hand-off of actions that name none of their own.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Journey:
     holdout: float = 0.0
     priority: float = 1.0
     mind: MindName = "formula"
+    escalation: str | None = None
     place: str = ""
 
 

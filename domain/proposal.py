@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from math import prod
+from typing import Any
 
 from domain.action import Action, Money, Step
 from domain.canonical import canonical
@@ -27,6 +30,33 @@ class Candidate:
     journey_priority: float = 1.0
     max_age: timedelta = timedelta(minutes=15)
     amount: Money | None = None
+
+    @property
+    def factors(self) -> tuple[tuple[str, float], ...]:
+        """What multiplies to its priority: P x C x V x L, and the journey's own."""
+        action = self.action
+        return (
+            ("propensity", action.propensity),
+            ("context", action.context_weight),
+            ("value", action.value),
+            ("levers", max(0.0, 1 + sum(action.levers.values()) / 100)),
+            ("journey", self.journey_priority),
+        )
+
+    @property
+    def priority(self) -> float:
+        """How much it is worth."""
+        return prod(factor for _, factor in self.factors)
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """A scheduled contact as it could be made, due at an instant, about an event of `fields`."""
+
+    candidate: Candidate
+    due_at: datetime
+    expires_at: datetime
+    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

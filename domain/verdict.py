@@ -111,6 +111,7 @@ CLEARED_BY: Mapping[Code, str] = {
 """What clears each code; the keys are the closed list."""
 
 HeldFor = Literal["time", "approval", "human"]
+Instead = Literal["substitute", "escalate"]
 Outcome = Literal["pass", "hold", "forbid"]
 
 
@@ -121,7 +122,8 @@ class Finding:
     `rule` and `place` name the rule and its `file:line`. `read` is what it looked at.
     `clears_at` is the earliest instant at which this rule alone would pass, or None.
     `counterfactual` is the smallest change that would make it pass. Outside `shown_to` the code
-    reads `unavailable` and the reason is withheld.
+    reads `unavailable` and the reason is withheld. `instead` is what is to be tried in its
+    place, in that order: another action that the action names, or a person.
     """
 
     rule: str
@@ -134,6 +136,7 @@ class Finding:
     clears_at: datetime | None = None
     counterfactual: str = ""
     shown_to: tuple[Audience, ...] = EVERYONE
+    instead: tuple[Instead, ...] = ()
 
     @property
     def passed(self) -> bool:

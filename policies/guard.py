@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from domain.action import ContactKind, Offer
-from domain.context import Context
-from domain.proposal import Candidate, Proposal
+from domain.context import Context, Pass
+from domain.proposal import Candidate, Proposal, Upcoming
 from domain.verdict import (
     Code,
     Denial,
@@ -30,6 +30,7 @@ from policies.expressions import Binder, Bound, merged
 from policies.hours import HORIZON
 from policies.policy_set import PolicySet
 from policies.question import Question, Rule, TimeBound
+from policies.rules.budgets import BudgetLeft
 from policies.rules.consent import ConsentRule, Reachable, SuppressionRule
 from policies.rules.engagement import (
     ApprovalRule,
@@ -38,6 +39,7 @@ from policies.rules.engagement import (
     OfferLeft,
     stale,
 )
+from policies.rules.look_ahead import LookAhead
 from policies.rules.quiet import QuietHours
 from policies.rules.standing import (
     HumanInCharge,
@@ -86,23 +88,36 @@ class Guard:
             HumanDecision(),
             *policies.approvals,
         )
+        self._budgets = tuple(rule for rule in policies.rules if isinstance(rule, BudgetLeft))
+        self._looks_ahead = any(isinstance(rule, LookAhead) for rule in policies.rules)
         self._time_bound = tuple(rule for rule in self.rules if isinstance(rule, TimeBound))
         conditions = [rule.condition for rule in self.rules if isinstance(rule, EngagementRule)]
         self._binder = Binder(merged(conditions))
 
-    def screen(self, candidates: Sequence[Candidate], context: Context) -> tuple[Screening, ...]:
-        """What every rule says about every candidate, in the candidates' order."""
+    def screen(
+        self, candidates: Sequence[Candidate], context: Context, upcoming: Sequence[Upcoming] = ()
+    ) -> tuple[Screening, ...]:
+        """What every rule says about every candidate, in the candidates' order.
+
+        Args:
+            upcoming: the person's scheduled contacts; those that would pass today count.
+        """
         if not candidates:
             return ()  # as for most events: nothing is made ready for nobody
-        bound = self._bind(context)
+        bound, ahead = self._bind(context), self._ahead(context, upcoming)
         return tuple(
-            Screening(candidate, self._ask(self._question(candidate, context, bound)))
+            Screening(candidate, self._ask(self._question(candidate, context, bound, ahead=ahead)))
             for candidate in candidates
         )
 
-    def review(self, proposal: Proposal, context: Context) -> Verdict:
+    def review(
+        self, proposal: Proposal, context: Context, upcoming: Sequence[Upcoming] = ()
+    ) -> Verdict:
         """The verdict on one proposal; the only place where a permit is minted."""
-        question = self._question(proposal.candidate, context, self._bind(context), proposal.hash)
+        ahead = self._ahead(context, upcoming)
+        question = self._question(
+            proposal.candidate, context, self._bind(context), proposal.hash, ahead
+        )
         findings = self._ask(question)
         if any(finding.outcome == "forbid" for finding in findings):
             return Denial(findings, self._next_eligible_at(question, findings))
@@ -111,7 +126,13 @@ class Guard:
             return self._hold(question, findings, holds)
         return self._mint(question, proposal, findings)
 
-    def dispatch(self, permit: Permit, proposal: Proposal, context: Context) -> Code | None:
+    def dispatch(
+        self,
+        permit: Permit,
+        proposal: Proposal,
+        context: Context,
+        upcoming: Sequence[Upcoming] = (),
+    ) -> Code | None:
         """Asked again at the moment of sending: None, or the code that cancels the sending.
 
         The caller has established that the permit is unspent; this asks whether it is still
@@ -119,14 +140,17 @@ class Guard:
         """
         if permit.proposal_hash != proposal.hash or context.now >= permit.not_after:
             return "permit_expired"
-        verdict = self.review(proposal, context)
+        verdict = self.review(proposal, context, upcoming)
         if isinstance(verdict, Permit):
             return None
         return objections(verdict)[0].code
 
-    def forecast(self, candidate: Candidate, context: Context) -> datetime | None:
+    def forecast(
+        self, candidate: Candidate, context: Context, upcoming: Sequence[Upcoming] = ()
+    ) -> datetime | None:
         """When this candidate could pass, if time alone stands in its way."""
-        question = self._question(candidate, context, self._bind(context))
+        ahead = self._ahead(context, upcoming)
+        question = self._question(candidate, context, self._bind(context), ahead=ahead)
         return self._next_eligible_at(question, self._ask(question))
 
     def judged(self, candidate: Candidate) -> tuple[str, bool]:
@@ -139,6 +163,13 @@ class Guard:
         exempt = purpose is not None and purpose.model == "exempt"
         mixed = exempt and (action.promotional or action.offer is not None)
         return (self.policies.promotion if mixed else action.purpose), mixed
+
+    def paid_by(self, candidate: Candidate) -> tuple[str, ...]:
+        """The budgets out of which a candidate's offer is paid."""
+        if candidate.amount is None or candidate.action.offer is None:
+            return ()
+        purpose, _ = self.judged(candidate)
+        return tuple(rule.id for rule in self._budgets if rule.covers(candidate, purpose))
 
     def kind(self, candidate: Candidate) -> ContactKind:
         """The kind that a candidate counts as, whatever it calls itself.
@@ -155,10 +186,15 @@ class Guard:
         return "presentation" if channel and channel.address == "none" else "contact"
 
     def ask_in_full(
-        self, candidate: Candidate, context: Context, proposal_hash: str | None = None
+        self,
+        candidate: Candidate,
+        context: Context,
+        proposal_hash: str | None = None,
+        upcoming: Sequence[Upcoming] = (),
     ) -> tuple[Finding, ...]:
         """Every rule's finding with what it read, passing ones included: for explanations."""
-        question = self._question(candidate, context, self._bind(context), proposal_hash)
+        ahead = self._ahead(context, upcoming)
+        question = self._question(candidate, context, self._bind(context), proposal_hash, ahead)
         return tuple(
             replace(finding, read=rule.reads(question)) if finding.passed else finding
             for rule, finding in zip(self.rules, self._ask(question), strict=True)
@@ -167,12 +203,31 @@ class Guard:
     def _bind(self, context: Context) -> Bound:
         return self._binder.bind(context.fields)
 
+    def _ahead(self, context: Context, upcoming: Sequence[Upcoming]) -> tuple[Upcoming, ...]:
+        """Those scheduled contacts that nothing but time stands in the way of, each judged today
+        about its own event, and none by what is scheduled beside it."""
+        if not upcoming or not self._looks_ahead:
+            return ()
+        return tuple(one for one in upcoming if self._would_pass(one, context))
+
+    def _would_pass(self, one: Upcoming, context: Context) -> bool:
+        others = {k: v for k, v in context.fields.items() if not k.startswith("event.")}
+        asked = Pass("release", want=one.candidate.action.name, expires_at=one.expires_at)
+        judged = replace(context, fields={**others, **one.fields}, asked=asked)
+        question = self._question(one.candidate, judged, self._bind(judged))
+        findings = self._ask(question)
+        if all(finding.passed for finding in findings):
+            return True
+        at = self._next_eligible_at(question, findings)
+        return at is not None and at < one.expires_at
+
     def _question(
         self,
         candidate: Candidate,
         context: Context,
         bound: Bound,
         proposal_hash: str | None = None,
+        ahead: tuple[Upcoming, ...] = (),
     ) -> Question:
         judged, mixed = self.judged(candidate)
         privileged = not self._promotes(candidate)  # marketing is never mandatory, nor urgent
@@ -187,6 +242,7 @@ class Guard:
             urgent=privileged and candidate.action.urgency == "now",
             at=context.now,
             proposal_hash=proposal_hash,
+            ahead=ahead,
         )
 
     def _promotes(self, candidate: Candidate) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
+from domain.budget import Budget
 from domain.canonical import canonical
 from domain.context import FieldLabel
 from domain.errors import ConfigurationError
@@ -20,12 +21,34 @@ from policies.policy_set import (
     Purpose,
 )
 from policies.question import Rule
+from policies.rules.budgets import BudgetLeft
 from policies.rules.caps import FrequencyCap
+from policies.rules.cool_offs import CoolOff
 from policies.rules.engagement import ApprovalRule, EngagementRule
+from policies.rules.exclusion import AMONG, Among, Exclusive, SameCreative
+from policies.rules.look_ahead import LookAhead
 from policies.rules.quiet import QuietHours
-from policies.schema import HoursEntry, LawEntry, PolicyFile, ShownTo
+from policies.schema import (
+    ExclusiveEntry,
+    HoursEntry,
+    LawEntry,
+    Member,
+    PolicyFile,
+    ShownTo,
+)
 
 Loaded = tuple[Document, PolicyFile]
+
+_SCOPED = (
+    "frequency_caps",
+    "quiet_hours",
+    "cool_offs",
+    "same_creative",
+    "look_ahead",
+    "budgets",
+    "rules",
+)
+"""Sections whose entries may name purposes and channels."""
 
 
 def load_policies(files: Mapping[str, str]) -> PolicySet:
@@ -51,6 +74,7 @@ def load_policies(files: Mapping[str, str]) -> PolicySet:
     rules: tuple[Rule, ...] = (
         *caps,
         *_hours(loaded, channels),
+        *_across_teams(loaded, purposes),
         *_engagement(loaded, fields),
     )
     approvals: tuple[Rule, ...] = tuple(_approvals(loaded, fields))
@@ -225,6 +249,96 @@ def _impossible(rule: str, place: str, other: str) -> ConfigurationError:
     )
 
 
+def _across_teams(loaded: Iterable[Loaded], purposes: Mapping[str, Purpose]) -> Iterable[Rule]:
+    marketing = frozenset(purpose.name for purpose in purposes.values() if purpose.marketing)
+    for document, file in loaded:
+        for index, cool_off in enumerate(file.cool_offs):
+            yield CoolOff(
+                cool_off.id,
+                document.place("cool_offs", index),
+                after=frozenset(cool_off.after),
+                lasts=cool_off.lasts,
+                purposes=_frozen(cool_off.purposes) or marketing,
+                match=(cool_off.match or "").removeprefix("event."),
+                reason=cool_off.reason,
+                shown_to=_audience(cool_off.shown_to),
+            )
+        for index, exclusive in enumerate(file.exclusive):
+            yield _exclusive(document, index, exclusive)
+        for index, creative in enumerate(file.same_creative):
+            yield SameCreative(
+                creative.id,
+                document.place("same_creative", index),
+                within=creative.within,
+                purposes=_frozen(creative.purposes) or marketing,
+                reason=creative.reason or "the same words were sent before",
+                shown_to=_audience(creative.shown_to),
+            )
+        for index, ahead in enumerate(file.look_ahead):
+            yield LookAhead(
+                ahead.id,
+                document.place("look_ahead", index),
+                horizon=ahead.horizon,
+                below=ahead.below,
+                journeys=_frozen(ahead.journeys),
+                purposes=_frozen(ahead.purposes),
+                exempt=frozenset(p.name for p in purposes.values() if p.model == "exempt"),
+                reason=ahead.reason or "something better is scheduled",
+                shown_to=_audience(ahead.shown_to),
+            )
+        for index, budget in enumerate(file.budgets):
+            yield BudgetLeft(
+                budget.id,
+                document.place("budgets", index),
+                budget=Budget(
+                    budget.id,
+                    budget.amount,
+                    budget.period,
+                    budget.tz,
+                    _frozen(budget.purposes),
+                    _frozen(budget.journeys),
+                    _frozen(budget.teams),
+                    _frozen(budget.brands),
+                ),
+                reason=budget.reason or f"the budget of {budget.amount}",
+                shown_to=_audience(budget.shown_to),
+            )
+
+
+def _exclusive(document: Document, index: int, entry: ExclusiveEntry) -> Exclusive:
+    place = document.place("exclusive", index)
+    given: list[tuple[Among, list[Member]]] = []
+    for among in AMONG:
+        members = getattr(entry, among)
+        if members is not None:
+            given.append((among, members))
+    if len(given) != 1:
+        raise ConfigurationError(
+            f"rule `{entry.id}` is about {len(given)} kinds of things",
+            place=place,
+            remedy=f"give it one of {', '.join(f'`{among}`' for among in AMONG)}",
+        )
+    ((among, members),) = given
+    parts = [frozenset([part] if isinstance(part, str) else part) for part in members]
+    names = [name for part in parts for name in part]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigurationError(
+            f"rule `{entry.id}` has `{twice}` in two parts of its set",
+            place=document.place("exclusive", index, among),
+            remedy="leave it in one of them",
+        )
+    return Exclusive(
+        entry.id,
+        place,
+        among=among,
+        members=parts,
+        within=entry.within,
+        reason=entry.reason or "another of the set comes first",
+        shown_to=_audience(entry.shown_to),
+    )
+
+
 def _engagement(
     loaded: Iterable[Loaded], fields: Mapping[str, FieldLabel]
 ) -> Iterable[EngagementRule]:
@@ -278,7 +392,7 @@ def _check_scopes(
     channels: Mapping[str, ChannelPolicy],
 ) -> None:
     for document, file in loaded:
-        for section in ("frequency_caps", "quiet_hours", "rules"):
+        for section in _SCOPED:
             for index, entry in enumerate(getattr(file, section)):
                 for key, known in (("purposes", purposes), ("channels", channels)):
                     for name in getattr(entry, key, None) or ():

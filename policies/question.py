@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from domain.action import ContactKind
 from domain.context import Context
-from domain.proposal import Candidate
-from domain.verdict import EVERYONE, Audience, Code, Finding, HeldFor
+from domain.proposal import Candidate, Upcoming
+from domain.verdict import EVERYONE, Audience, Code, Finding, HeldFor, Instead
 from policies.expressions import Bound
 
 
@@ -22,7 +22,7 @@ class Question:
     judged as marketing (`mixed`). `kind`, `mandatory` and `urgent` are what it counts as, which is
     not always what the action calls itself. `at` is the instant asked about (normally
     `context.now`; a later one when forecasting). `proposal_hash` is None at screening, where
-    nothing is rendered.
+    nothing is rendered. `ahead` are the person's scheduled contacts that would pass today.
     """
 
     candidate: Candidate
@@ -35,6 +35,19 @@ class Question:
     urgent: bool
     at: datetime
     proposal_hash: str | None = None
+    ahead: tuple[Upcoming, ...] = ()
+
+
+Otherwise = Literal["drop", "defer", "substitute", "escalate"]
+"""What becomes of what comes too often, or at a bad hour."""
+
+INSTEAD: Mapping[Otherwise, tuple[Instead, ...]] = {
+    "drop": (),
+    "defer": (),
+    "substitute": ("substitute",),
+    "escalate": ("escalate",),
+}
+"""What is tried in place of what is refused."""
 
 
 class Rule(Protocol):
@@ -92,6 +105,7 @@ class Speaker:
         read: Mapping[str, Any],
         counterfactual: str = "",
         clears_at: datetime | None = None,
+        instead: tuple[Instead, ...] = (),
     ) -> Finding:
         """This rule says no."""
         return Finding(
@@ -105,6 +119,7 @@ class Speaker:
             clears_at,
             counterfactual,
             self.shown_to,
+            instead,
         )
 
     def hold(

@@ -6,12 +6,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from domain.budget import Period
 from domain.context import Category, FieldType, Retention, Use
 from domain.verdict import Audience
-from policies.documents import Duration, HolidayList, PlaceCode, WallWindows, WeekDays
+from policies.documents import (
+    Duration,
+    HolidayList,
+    MoneyText,
+    PlaceCode,
+    TimeZoneName,
+    WallWindows,
+    WeekDays,
+)
+from policies.question import Otherwise
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 DottedName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z][a-z0-9_]{0,63}){1,2}$")]
+EventName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:-]{0,99}$")]
 Reason = Annotated[str, StringConstraints(min_length=3, max_length=300)]
 ShownTo = list[Audience]
 Scope = list[Id]
@@ -56,7 +67,11 @@ class ChannelEntry(Strict):
 
 
 class CapEntry(Strict):
-    """At most `limit` contacts in any `window` of elapsed time."""
+    """At most `limit` contacts in any `window` of elapsed time.
+
+    One too many is dropped, deferred until the cap allows it, substituted by an action that the
+    action names in `substitutes`, or escalated to its own or its journey's `escalation`.
+    """
 
     id: Id
     limit: int = Field(ge=0, le=10_000, examples=[1])
@@ -64,7 +79,7 @@ class CapEntry(Strict):
     per: Literal["person", "contact_point"] = "person"
     channels: Scope | None = None
     purposes: Scope | None = None
-    on_capped: Literal["drop", "defer"] = "drop"
+    on_capped: Otherwise = "drop"
     reason: Reason | None = None
     shown_to: ShownTo | None = None
 
@@ -87,7 +102,8 @@ class HoursEntry(Strict):
 
     A contact is made only while `window` is open and the hours of every law that may apply; of
     somebody of whom no law is known, of all that are here. A law that names a state holds in it
-    alone; one that names a country holds in all its states.
+    alone; one that names a country holds in all its states. What comes at a bad hour is deferred,
+    dropped, substituted or escalated, as with caps.
     """
 
     id: Id
@@ -96,7 +112,7 @@ class HoursEntry(Strict):
     days: WeekDays | None = Field(default=None, examples=["mon-sat"])
     holidays: HolidayList | None = Field(default=None, examples=["[12-25, 2026-04-03]"])
     jurisdictions: dict[PlaceCode, Annotated[LawEntry, BeforeValidator(_hours_in_words)]] = {}
-    on_quiet: Literal["drop", "defer"] = "defer"
+    on_quiet: Otherwise = "defer"
     reason: Reason | None = None
     shown_to: ShownTo | None = None
 
@@ -127,6 +143,82 @@ class ApprovalEntry(Strict):
     shown_to: ShownTo | None = None
 
 
+Member = Id | Annotated[list[Id], Field(min_length=1)]
+
+
+class CoolOffEntry(Strict):
+    """No promotion for a while after one of these events, by the events' own time.
+
+    With `match`, only for what the event was about: `event.product_id` is read from the event at
+    hand and from what happened, there also from each of its `products`. Where either names none,
+    it holds all the same. Without `purposes`, it is for all marketing.
+    """
+
+    id: Id
+    after: list[EventName] = Field(min_length=1, examples=[["order_completed"]])
+    lasts: Duration = Field(examples=["7d"])
+    match: Annotated[str, StringConstraints(pattern=r"^event\.[a-z][a-z0-9_]*$")] | None = None
+    purposes: Scope | None = None
+    reason: Reason = Field(examples=["it was bought a moment ago"])
+    shown_to: ShownTo | None = None
+
+
+class ExclusiveEntry(Strict):
+    """Of these actions, journeys or teams only one may contact a person `within` a window.
+
+    A list in the list is one part of the set: `[[a, b], c]` lets `a` follow `b`, and keeps both
+    from `c`. While a journey of the set is under way, the others wait.
+    """
+
+    id: Id
+    actions: Annotated[list[Member], Field(min_length=2)] | None = None
+    journeys: Annotated[list[Member], Field(min_length=2)] | None = None
+    teams: Annotated[list[Member], Field(min_length=2)] | None = None
+    within: Duration = Field(examples=["7d"])
+    reason: Reason | None = None
+    shown_to: ShownTo | None = None
+
+
+class SameCreativeEntry(Strict):
+    """The same words at most once `within` a window; without `purposes`, all marketing."""
+
+    id: Id
+    within: Duration = Field(examples=["30d"])
+    purposes: Scope | None = None
+    reason: Reason | None = None
+    shown_to: ShownTo | None = None
+
+
+class LookAheadEntry(Strict):
+    """A contact of low priority waits for a scheduled, better one that is due within the horizon.
+
+    Low is what lies below a priority, and in these journeys and purposes; exempt is never low.
+    """
+
+    id: Id
+    horizon: Duration = Field(examples=["3d"])
+    below: Annotated[float, Field(gt=0)] | None = Field(default=None, examples=[20])
+    journeys: Scope | None = None
+    purposes: Scope | None = None
+    reason: Reason | None = None
+    shown_to: ShownTo | None = None
+
+
+class BudgetEntry(Strict):
+    """At most `amount` of offers in any calendar `period`, reserved and released like stock."""
+
+    id: Id
+    amount: MoneyText = Field(examples=["500.00 EUR"])
+    period: Period = Field(examples=["month"])
+    tz: TimeZoneName = "UTC"
+    purposes: Scope | None = None
+    journeys: Scope | None = None
+    teams: Scope | None = None
+    brands: Scope | None = None
+    reason: Reason | None = None
+    shown_to: ShownTo | None = None
+
+
 class PolicyFile(Strict):
     """One file of a policy set; what several files say is taken together."""
 
@@ -135,5 +227,10 @@ class PolicyFile(Strict):
     channels: dict[Id, ChannelEntry] = {}
     frequency_caps: list[CapEntry] = []
     quiet_hours: list[HoursEntry] = []
+    cool_offs: list[CoolOffEntry] = []
+    exclusive: list[ExclusiveEntry] = []
+    same_creative: list[SameCreativeEntry] = []
+    look_ahead: list[LookAheadEntry] = []
+    budgets: list[BudgetEntry] = []
     rules: list[RuleEntry] = []
     approvals: list[ApprovalEntry] = []

@@ -13,6 +13,7 @@ from typing import NamedTuple
 RECENT_MAX = 20
 EVENT_DAYS = 90
 PURCHASE_DAYS = 365
+THINGS_MAX = 50
 
 
 class Busy(NamedTuple):
@@ -37,6 +38,19 @@ class Bought(NamedTuple):
     thousandths: int
 
 
+class Occasion(NamedTuple):
+    """The last time, in microseconds, that an event was about one thing.
+
+    `match` is the property that tells things apart, `key` its value; empty for what cannot be told
+    apart, and for the things beyond the newest `THINGS_MAX` taken together.
+    """
+
+    event: str
+    match: str
+    key: str
+    at: int
+
+
 @dataclass(frozen=True, slots=True)
 class Activity:
     """What a person did with one brand. Days are UTC, counted from 1970-01-01.
@@ -44,7 +58,7 @@ class Activity:
     `recent` are the newest `RECENT_MAX` events, newest first. `events` counts by day over
     `EVENT_DAYS` up to the newest day, `bought` over `PURCHASE_DAYS`, `engaged` are days on which
     a channel's messages were answered, opened or followed. `purchases`, `first_at` and `last_at`
-    (microseconds) are of all purchases ever.
+    (microseconds) are of all purchases ever. `occasions` are of the events that begin cool-offs.
     """
 
     recent: tuple[Moment, ...] = ()
@@ -54,6 +68,7 @@ class Activity:
     purchases: int = 0
     first_at: int = 0
     last_at: int = 0
+    occasions: tuple[Occasion, ...] = ()
 
 
 def joined(activities: Iterable[Activity]) -> Activity:
@@ -76,7 +91,33 @@ def _joined(one: Activity, other: Activity) -> Activity:
         one.purchases + other.purchases,
         min(one.first_at, other.first_at) if both else one.first_at or other.first_at,
         max(one.last_at, other.last_at),
+        _occasions(one.occasions, other.occasions),
     )
+
+
+def last_of(occasions: Iterable[Occasion]) -> tuple[Occasion, ...]:
+    """The last occasion of each thing, in order: the newest things by name, the rest as one.
+
+    Whatever is once among the rest stays older than `THINGS_MAX` others, so the rest's maximum is
+    the same in any order and grouping.
+    """
+    last: dict[tuple[str, str], dict[str, int]] = {}
+    for event, match, key, at in occasions:
+        things = last.setdefault((event, match), {})
+        things[key] = max(at, things.get(key, at))
+    kept = []
+    for (event, match), things in sorted(last.items()):
+        unnamed = [things.pop("")] if "" in things else []
+        newest = sorted(things.items(), key=lambda thing: (-thing[1], thing[0]))
+        unnamed += [at for _, at in newest[THINGS_MAX:]]
+        if unnamed:
+            kept.append(Occasion(event, match, "", max(unnamed)))
+        kept += [Occasion(event, match, key, at) for key, at in sorted(newest[:THINGS_MAX])]
+    return tuple(kept)
+
+
+def _occasions(one: tuple[Occasion, ...], other: tuple[Occasion, ...]) -> tuple[Occasion, ...]:
+    return last_of((*one, *other)) if other and one else one or other
 
 
 def _events(one: tuple[Busy, ...], other: tuple[Busy, ...]) -> tuple[Busy, ...]:

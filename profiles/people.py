@@ -26,7 +26,7 @@ from profiles.labels import visible
 from profiles.membership import Identified
 from profiles.notes import Notes
 from profiles.overtaking import late_since, overtake
-from profiles.pool import Pool
+from profiles.pool import Across, Pool
 from profiles.prints import (
     content_print,
     domain_ref,
@@ -219,7 +219,7 @@ class People:
             self._notes.take(draft, snapshot)
             draft.triggered = self._enrolment.triggered(draft.perceived.arrival.event)
             draft.entering = self._enrolment.instances(draft.perceived.arrival.event)
-        pool = Pool(snapshot, self._terms, drafts)
+        pool = Pool(snapshot, self._vault, self._terms, drafts)
         freshness = Freshness(snapshot, self._terms.max_lag)
         for draft, person in zip(drafts, folds, strict=True):
             if draft.perceived.arrival.asked.kind == "event":
@@ -269,6 +269,7 @@ class People:
         assigned = pool.arms(ids)
         arms = self._enrolment.arms(draft.root_id, draft.triggered, assigned)
         self._assign(draft, arms, assigned)
+        across = pool.across(draft, ids, brand) if draft.asks else Across()
         contacts: tuple[Contact, ...] = ()
         truncated = False
         tallies: tuple[Tally, ...] = ()
@@ -319,6 +320,10 @@ class People:
             human_in_charge=pool.human_in_charge(ids),
             restricted=pool.restricted(ids),
             kill_switches=pool.switches,
+            occurrences=across.occurrences,
+            told=across.told,
+            budgets=across.budgets,
+            scheduled=across.scheduled,
             revisions=pool.revisions(self._keys_read(draft, brand)),
         )
 
@@ -341,6 +346,7 @@ class People:
                 *(keys.point(point.ref) for point in draft.points),
                 *(keys.point(domain) for domain in draft.domains),
                 *(keys.stock(brand, offer) for offer in self._terms.stock),
+                *(keys.budget(budget.name) for budget in self._terms.budgets),
             }
         )
 

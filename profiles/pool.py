@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from domain.bearing import Asked, bearing
+from domain.budget import Budget
 from domain.canonical import parse
 from domain.consent import Consent
 from domain.context import (
     CONSENTS_WITHOUT_FOLD_MAX,
     CONTACTS_IN_CONTEXT_MAX,
+    SCHEDULED_IN_CONTEXT_MAX,
     ApprovalFact,
     CapScope,
     Contact,
+    Occurrence,
     OfferState,
+    Scheduled,
+    Spending,
     Suppression,
     Tally,
+    Told,
 )
 from domain.journey import Arm, Instance
 from profiles import queries
 from profiles.activity import EVENT_DAYS
-from profiles.arrivals import Draft
+from profiles.arrivals import Arrival, Draft
+from profiles.occasions import occurrences
 from profiles.terms import Terms
 from store import keys
 from store.database import Snapshot
 from store.instants import instant, micros
+from store.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """What rules across teams go by."""
+
+    occurrences: tuple[Occurrence, ...] = ()
+    told: tuple[Told, ...] = ()
+    budgets: Mapping[str, Spending] = field(default_factory=dict)
+    scheduled: tuple[Scheduled, ...] = ()
 
 
 class Pool:
@@ -46,9 +65,15 @@ class Pool:
     _grants: Sequence[tuple[Any, ...]] = ()
     _restrictions: Mapping[str, str] = {}
     _counters: Mapping[str, int] = {}
+    _scheduled: Sequence[tuple[Any, ...]] = ()
+    _told: Sequence[tuple[Any, ...]] = ()
+    _reserved: Mapping[tuple[str, str], int] = {}
 
-    def __init__(self, snapshot: Snapshot, terms: Terms, drafts: Sequence[Draft]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, vault: Vault, terms: Terms, drafts: Sequence[Draft]
+    ) -> None:
         self._snapshot = snapshot
+        self._vault = vault
         self._terms = terms
         self._since = {
             profile_id: micros(draft.perceived.arrival.now - terms.look_back)
@@ -81,6 +106,7 @@ class Pool:
             if draft.asks:
                 read.update(keys.point(ref) for ref in (*_refs(draft), *draft.domains))
                 read.update(keys.stock(brand, name) for brand, name in self._stocks())
+                read.update(keys.budget(budget.name) for budget in self._terms.budgets)
         return dict(self._snapshot.rows(queries.REVISIONS, keys=sorted(read)))
 
     def _read_all(self, asking: Sequence[Draft]) -> None:
@@ -102,8 +128,32 @@ class Pool:
         self._restrictions = {row[0]: row[1] for row in requests}
         self.switches = tuple(scope for (scope,) in rows(queries.SWITCHES))
         counters = [keys.stock_counter(brand, name) for brand, name in self._stocks()]
+        nows = {draft.perceived.arrival.now for draft in asking}
+        for budget in self._terms.budgets:
+            began = {budget.began(now) for now in nows}
+            counters += [keys.budget_counter(budget.name, day) for day in sorted(began)]
         if counters:
             self._counters = dict(rows(queries.COUNTERS, keys=counters))
+        parents = {draft.perceived.arrival.asked.parent_id for draft in asking} - {None}
+        self._read_across(people, sorted(p for p in parents if p), min(nows))
+
+    def _read_across(self, people: list[str], parents: list[str], now: datetime) -> None:
+        """What only rules across teams ask about, where there are any."""
+        if self._terms.told_within:
+            self._told = self._snapshot.rows(
+                queries.TOLD,
+                people=people,
+                since=micros(now - self._terms.told_within),
+                # What a parent holds in reserve is its own pass's.
+                parents=parents,
+                any_parent=int(not parents),
+                addressed=sorted(c for c, a in self._terms.addresses.items() if a != "none"),
+            )
+        if self._terms.look_ahead:
+            self._scheduled = self._snapshot.rows(queries.SCHEDULED, people=people)
+        if self._terms.budgets and parents:
+            reserved = self._snapshot.rows(queries.RESERVED_MONEY, parents=parents)
+            self._reserved = {(parent, counter): n for parent, counter, n in reserved}
 
     def _stocks(self) -> list[tuple[str, str]]:
         brands = sorted(self._terms.controllers)
@@ -275,6 +325,63 @@ class Pool:
             )
             for name, stock in self._terms.stock.items()
         }
+
+    def across(self, draft: Draft, ids: Sequence[str], brand: str) -> Across:
+        """What the rules across teams go by, of brands of this one's controller only."""
+        terms, arrival = self._terms, draft.perceived.arrival
+        beside = terms.brands_beside(brand)
+        done = (
+            occasion
+            for fragment in draft.members.values()
+            for name, activity in fragment.activity.items()
+            if name in beside
+            for occasion in activity.occasions
+        )
+        return Across(
+            occurrences(done, arrival.event, terms, arrival.now) if terms.occasions else (),
+            self._told_of(ids, beside, arrival.now - terms.told_within),
+            {b.name: self._spending(b, arrival) for b in terms.budgets},
+            self._scheduled_of(ids, arrival),
+        )
+
+    def _scheduled_of(self, ids: Sequence[str], arrival: Arrival) -> tuple[Scheduled, ...]:
+        """The person's contacts that wait for their time, but for the one this pass is about."""
+        until = arrival.now + self._terms.look_ahead
+        found: list[Scheduled] = []
+        for profile_id, decision_id, due_at, expires_at, sealed in self._scheduled:
+            if profile_id not in ids or decision_id == arrival.asked.parent_id:
+                continue
+            if due_at > micros(until) or len(found) == SCHEDULED_IN_CONTEXT_MAX:
+                continue
+            said = parse(self._vault.open(profile_id, "erasable", "timers", sealed))
+            waits = Scheduled(
+                said["want"],
+                said["journey"],
+                said["instance"],
+                instant(due_at),
+                instant(expires_at),
+                said["fields"],
+            )
+            found.append(waits)
+        return tuple(found)
+
+    def _told_of(
+        self, ids: Sequence[str], beside: Sequence[str], since: datetime
+    ) -> tuple[Told, ...]:
+        last: dict[tuple[str, str, str, str], int] = {}
+        for profile_id, brand, action, journey, team, creative, at in self._told:
+            if profile_id in ids and brand in beside and at > micros(since):
+                said = (action, journey, team, creative)
+                last[said] = max(at, last.get(said, at))
+        newest = sorted(last.items(), key=lambda item: (-item[1], repr(item[0])))
+        return tuple(Told(*said, instant(at)) for said, at in newest)
+
+    def _spending(self, budget: Budget, arrival: Arrival) -> Spending:
+        """What is spent of a budget; the parent's reservation is this pass's own."""
+        counter = keys.budget_counter(budget.name, budget.began(arrival.now))
+        own = self._reserved.get((arrival.asked.parent_id or "", counter), 0)
+        kept = counter in self._counters
+        return Spending(self._counters.get(counter, 0) - own, counter, kept)
 
     def revisions(self, names: Iterable[str]) -> dict[str, int]:
         """The revision of each contention key; 0 where it was never written."""

@@ -241,6 +241,55 @@ CONTACT_DAYS = Statement(
     .group_by(t.contacts.c.channel, "day")
 )
 """How many contacts by channel and day, and each day's last: at most 90 rows a channel."""
+TOLD = Statement(
+    select(
+        t.contacts.c.profile_id,
+        t.contacts.c.brand,
+        t.contacts.c.action,
+        t.contacts.c.journey,
+        t.contacts.c.team,
+        t.contacts.c.creative,
+        func.max(t.contacts.c.at),
+    )
+    .where(
+        t.contacts.c.profile_id.in_(_among("people")),
+        t.contacts.c.at > bindparam("since"),
+        t.contacts.c.state != "released",
+        t.contacts.c.channel.in_(_among("addressed")),
+        or_(
+            bindparam("any_parent") == 1,
+            t.contacts.c.decision_id.is_(None),
+            t.contacts.c.decision_id.not_in(_among("parents")),
+        ),
+    )
+    .group_by(
+        t.contacts.c.profile_id,
+        t.contacts.c.brand,
+        t.contacts.c.action,
+        t.contacts.c.journey,
+        t.contacts.c.team,
+        t.contacts.c.creative,
+    )
+)
+"""The last contact of each action, journey and wording: as many rows as those, however many
+contacts there were."""
+SCHEDULED = Statement(
+    select(
+        t.timers.c.profile_id,
+        t.timers.c.decision_id,
+        t.timers.c.due_at,
+        t.timers.c.expires_at,
+        t.timers.c.sealed,
+    )
+    .where(t.timers.c.profile_id.in_(_among("people")))
+    .where(t.timers.c.state == "pending", t.timers.c.kind == "release")
+    .order_by(t.timers.c.due_at, t.timers.c.timer_id)
+)
+RESERVED_MONEY = Statement(
+    select(t.spendings.c.decision_id, t.spendings.c.counter, t.spendings.c.amount).where(
+        t.spendings.c.decision_id.in_(_among("parents")), t.spendings.c.state == "reserved"
+    )
+)
 INSTANCES = Statement(
     select(
         t.instances.c.profile_id,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from domain.consent import Consent, ConsentQuestion, answer
 from domain.event import Event
 from profiles.activity import EVENT_DAYS, PURCHASE_DAYS, Activity, Bought, Busy, Moment, joined
 from profiles.arrivals import Draft
+from profiles.occasions import of_event
 from profiles.terms import SignalTerms, Terms
 from store.instants import micros
 
@@ -45,7 +47,7 @@ def with_done(
 ) -> Mapping[str, Activity]:
     """What was done with each brand, and this event."""
     brand = terms.brand_of(event)
-    done = _done(event, brand, terms.signals)
+    done = replace(_done(event, brand, terms.signals), occasions=of_event(event, terms))
     return {**activity, brand: joined((activity.get(brand, Activity()), done))}
 
 

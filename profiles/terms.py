@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from domain.budget import Budget
 from domain.context import CapScope, FieldLabel
 from domain.event import Event
 from domain.journey import Journey
@@ -51,6 +52,10 @@ class Terms:
     folded), `words` those that end messages. `identity` is how telling each type of identifier is.
     `signals` says what events mean for signals. `caps` are the frequency caps, `topics` those of
     all actions. `max_lag` is for how long each source may be silent, where it is declared.
+    `occasions` are the events that a cool-off begins with, each with the properties by which it is
+    told what they were about (empty: none); `cool_off` is the longest. `told_within` is the longest
+    window of a rule that asks what a person was told. `look_ahead` is how far ahead scheduled
+    contacts matter. `budgets` are those of offers.
     """
 
     brand: str
@@ -74,6 +79,11 @@ class Terms:
     topics: frozenset[str] = frozenset()
     signals: SignalTerms = field(default_factory=SignalTerms)
     max_lag: Mapping[str, timedelta] = field(default_factory=dict)
+    occasions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cool_off: timedelta = timedelta(0)
+    told_within: timedelta = timedelta(0)
+    look_ahead: timedelta = timedelta(0)
+    budgets: tuple[Budget, ...] = ()
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""

@@ -208,6 +208,11 @@ def make_terms(workspace: Workspace) -> Terms:
             intents=workspace.signals.intents,
         ),
         max_lag=workspace.input.max_lag,
+        occasions=workspace.occasions,
+        cool_off=workspace.cool_off,
+        told_within=workspace.told_within,
+        look_ahead=workspace.look_ahead,
+        budgets=workspace.budgets,
     )
 
 

@@ -636,7 +636,7 @@ def kill_off(
     as_json: Json = False,
     at: At = None,
 ) -> int:
-    """Let a scope go on; what it held is asked again."""
+    """Let a scope go on, once a second person has asked for it; what it held is asked again."""
     from service.desk import restart
 
     return restart(workspace, store, scope, reason, _who(by), at, as_json=as_json)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,14 @@ def stop(
     with _writing(workspace, store) as assembly:
         _check_scope(scope, assembly.workspace)
         now = instant_given(at) or assembly.database.clock()
-        switches.turn_on(assembly.database, scope, reason=reason, by=by, at=now)
+        switches.turn_on(
+            assembly.database,
+            scope,
+            reason=reason,
+            by=by,
+            at=now,
+            authorised=assembly.workspace.switchers,
+        )
     print(f"`{scope}` is stopped; let it go on with `safeconduct kill off {scope}`")
     return 0
 
@@ -140,10 +147,22 @@ def restart(
     *,
     as_json: bool,
 ) -> int:
-    """Turn a kill switch off, and ask again about what it held."""
+    """Ask that a scope go on; with the second person's word, ask again about what it held."""
     with _writing(workspace, store) as assembly:
         now = instant_given(at) or assembly.database.clock()
-        switches.turn_off(assembly.database, scope, reason=reason, by=by, at=now)
+        state = switches.turn_off(
+            assembly.database,
+            scope,
+            reason=reason,
+            by=by,
+            at=now,
+            authorised=assembly.workspace.switchers,
+            apart=timedelta(minutes=1) / assembly.workspace.switches.releases_per_minute,
+        )
+        if state == "asked":
+            said = f"{by} asks that `{scope}` go on; a second person has to"
+            print(said, file=sys.stderr if as_json else sys.stdout)
+            return 0
         if not as_json:
             print(f"`{scope}` goes on")
         _wake(assembly, now, as_json=as_json)

@@ -209,6 +209,8 @@ def switch_lines(
                 off = (
                     f", off {switch.off_at:%Y-%m-%d %H:%MZ} by {switch.off_by}"
                     if (switch.off_at)
+                    else f", {switch.asked_by} asks that it go on"
+                    if switch.asked_by
                     else ""
                 )
                 yield (

@@ -25,6 +25,16 @@ def stock_counter(brand: str, offer: str) -> str:
     return f"offer:{brand}:{offer}"
 
 
+def budget(name: str) -> str:
+    """The key of a budget, whatever the period."""
+    return f"s:budget:{name}"
+
+
+def budget_counter(name: str, began: str) -> str:
+    """The counter of what is reserved or given of a budget in the period that began that day."""
+    return f"budget:{name}:{began}"
+
+
 def stock(brand: str, offer: str) -> str:
     """The key of an offer's stock."""
     return f"s:{stock_counter(brand, offer)}"

@@ -221,6 +221,8 @@ contacts = Table(
     Column("team", String),
     Column("action", String, nullable=False),
     Column("decision_id", String),
+    # The fingerprint of the words it was written by, before anything was filled in.
+    Column("creative", String),
     Column("counted", Integer, nullable=False),
     Column("state", String, nullable=False),
     Index(None, "profile_id", "at"),
@@ -407,6 +409,17 @@ counters = Table(
     sqlite_with_rowid=False,
 )
 
+spendings = Table(
+    "spendings",
+    metadata,
+    Column("decision_id", String, nullable=False),
+    Column("counter", String, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    PrimaryKeyConstraint("decision_id", "counter"),
+    sqlite_with_rowid=False,
+)
+
 grants = Table(
     "grants",
     metadata,
@@ -469,6 +482,9 @@ kill_switches = Table(
     Column("reason", Text, nullable=False),
     Column("on_at", _AT, nullable=False),
     Column("on_by", String, nullable=False),
+    # Who asked first that it go on; another person has to as well.
+    Column("asked_at", _AT),
+    Column("asked_by", String),
     Column("off_at", _AT),
     Column("off_by", String),
     Column("off_reason", Text),

@@ -6,7 +6,8 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from service.settings import make_workspace
 from tools import switches
 
 BEGIN = "2026-10-05T09:00:00Z"
+SWITCHERS = ("omar", "ida")
+APART = timedelta(milliseconds=100)
 
 
 def at(text: str) -> datetime:
@@ -76,6 +79,15 @@ class Shop:
         """Feed one row and return its own line."""
         return next(line for line in self.run(said) if line["pass"] in ("event", None))
 
+    def read(self, said: Mapping[str, Any]) -> list[Event]:
+        """The events of one row, received when they occurred."""
+        found = self._read(json.dumps(said).encode(), "events.jsonl:1")
+        return [
+            replace(item, received_at=item.occurred_at or item.received_at)
+            for item in found
+            if isinstance(item, Event)
+        ]
+
     def wake(self, when: str) -> list[dict[str, Any]]:
         """Let time pass."""
         lines: list[dict[str, Any]] = []
@@ -89,12 +101,27 @@ class Shop:
 
     def kill(self, scope: str, when: str) -> None:
         """Stop a scope."""
-        switches.turn_on(self.database, scope, reason="a test", by="ida", at=at(when))
+        switches.turn_on(
+            self.database, scope, reason="a test", by="ida", at=at(when), authorised=SWITCHERS
+        )
 
     def release(self, scope: str, when: str) -> list[dict[str, Any]]:
-        """Let a scope go on."""
-        switches.turn_off(self.database, scope, reason="over", by="ida", at=at(when))
-        return self.wake(when)
+        """Let a scope go on, by two people, and ask again about the first of what it held."""
+        self.let_go(scope, when)
+        return self.wake((at(when) + timedelta(seconds=5)).isoformat())
+
+    def let_go(self, scope: str, when: str, apart: timedelta = APART) -> None:
+        """Let a scope go on, by two people."""
+        for by, said in zip(SWITCHERS, ("asked", "off"), strict=True):
+            assert said == switches.turn_off(
+                self.database,
+                scope,
+                reason="over",
+                by=by,
+                at=at(when),
+                authorised=SWITCHERS,
+                apart=apart,
+            )
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Everything in a table, as the store keeps it."""

@@ -1,15 +1,18 @@
 """Kill switches: stop a channel, a tool, a journey, a team or everything, at the next dispatch.
 
 Every decision's commit asserts the switches' contention key, so a switch that is committed before
-a sending begins stops it, whoever decided and however long ago.
+a sending begins stops it, whoever decided and however long ago. One person stops; two different
+ones let it go on, and then what waited is asked about again little by little, never all at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Literal
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import ColumnElement, bindparam, case, func, select, update
 
 from domain.errors import StoreError, UsageError
 from store import keys
@@ -26,6 +29,8 @@ _COLUMNS = (
     t.kill_switches.c.reason,
     t.kill_switches.c.on_at,
     t.kill_switches.c.on_by,
+    t.kill_switches.c.asked_at,
+    t.kill_switches.c.asked_by,
     t.kill_switches.c.off_at,
     t.kill_switches.c.off_by,
     t.kill_switches.c.off_reason,
@@ -37,22 +42,42 @@ _OFF = Statement(
     .where(t.kill_switches.c.scope == bindparam("of"), t.kill_switches.c.off_at.is_(None))
     .values(off_at=bindparam("at"), off_by=bindparam("by"), off_reason=bindparam("why"))
 )
-_WAKE = Statement(
-    update(t.timers)
+_ASK = Statement(
+    update(t.kill_switches)
+    .where(t.kill_switches.c.scope == bindparam("of"), t.kill_switches.c.off_at.is_(None))
+    .values(asked_at=bindparam("at"), asked_by=bindparam("by"))
+)
+_HELD = (
+    select(
+        t.timers.c.timer_id,
+        func.row_number().over(order_by=(t.timers.c.expires_at, t.timers.c.timer_id)).label("n"),
+    )
     .where(t.timers.c.kind == "switch", t.timers.c.state == "pending")
     .where(t.timers.c.due_at > bindparam("due"))
-    .values(due_at=bindparam("due"))
+    .subquery()
 )
+_TURN: ColumnElement[int] = bindparam("due") + (_HELD.c.n - 1) * bindparam("apart")
+_WAKE = Statement(
+    update(t.timers)
+    .where(t.timers.c.timer_id == _HELD.c.timer_id)
+    .values(due_at=case((t.timers.c.expires_at > _TURN, _TURN), else_=t.timers.c.expires_at))
+)
+"""One after the other, what expires first at the head; nobody waits longer than it is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """One time that something was stopped; on while `off_at` is None."""
+    """One time that something was stopped; on while `off_at` is None.
+
+    `asked_by` asked first that it go on.
+    """
 
     scope: str
     reason: str
     on_at: datetime
     on_by: str
+    asked_at: datetime | None
+    asked_by: str | None
     off_at: datetime | None
     off_by: str | None
     off_reason: str | None
@@ -61,8 +86,10 @@ class Switch:
 def history(database: Database) -> list[Switch]:
     """Every switch there ever was, oldest first."""
     return [
-        Switch(scope, reason, instant(on_at), on_by, instant(off_at), off_by, off_reason)
-        for scope, reason, on_at, on_by, off_at, off_by, off_reason in database.rows(_LIST)
+        Switch(
+            scope, reason, instant(on_at), on_by, instant(asked_at), asked_by, instant(off_at), *off
+        )
+        for scope, reason, on_at, on_by, asked_at, asked_by, off_at, *off in database.rows(_LIST)
     ]
 
 
@@ -71,8 +98,21 @@ def are_on(database: Database) -> list[Switch]:
     return [switch for switch in history(database) if switch.off_at is None]
 
 
-def turn_on(database: Database, scope: str, *, reason: str, by: str, at: datetime) -> None:
-    """Stop a scope. Raises `UsageError` where it is stopped already."""
+def turn_on(
+    database: Database,
+    scope: str,
+    *,
+    reason: str,
+    by: str,
+    at: datetime,
+    authorised: Collection[str],
+) -> None:
+    """Stop a scope.
+
+    Raises:
+        UsageError: it is stopped already, or `by` is not among the `authorised`.
+    """
+    _check(by, authorised)
     if any(switch.scope == scope for switch in are_on(database)):
         raise UsageError(f"`{scope}` is stopped already", remedy="see `safeconduct kill list`")
     revision = _revision(database)
@@ -88,14 +128,61 @@ def turn_on(database: Database, scope: str, *, reason: str, by: str, at: datetim
     _commit(database, work)
 
 
-def turn_off(database: Database, scope: str, *, reason: str, by: str, at: datetime) -> None:
-    """Let a scope go on; what it held is asked again. Raises `UsageError` if it is not stopped."""
-    if all(switch.scope != scope for switch in are_on(database)):
+def turn_off(
+    database: Database,
+    scope: str,
+    *,
+    reason: str,
+    by: str,
+    at: datetime,
+    authorised: Collection[str],
+    apart: timedelta,
+) -> Literal["asked", "off"]:
+    """Ask that a scope go on, or confirm it as the second person; then what it held is asked again.
+
+    A first request counts only while whoever made it is still authorised.
+
+    Args:
+        apart: how far apart the new passes are, so that a restart is no flood.
+
+    Raises:
+        UsageError: it is not stopped, `by` is not authorised, or has asked for it before.
+    """
+    _check(by, authorised)
+    revision = _revision(database)
+    found = [switch for switch in are_on(database) if switch.scope == scope]
+    if not found:
         raise UsageError(f"`{scope}` is not stopped", remedy="see `safeconduct kill list`")
-    work = _work(scope, _revision(database))
+    first = found[0].asked_by if found[0].asked_by in authorised else None
+    work = _work(scope, revision)
+    if first is None:
+        work.change(_ASK, expect=1, of=scope, at=micros(at), by=by)
+        _commit(database, work)
+        return "asked"
+    others = [name for name in authorised if name != by]
+    if first == by:
+        raise UsageError(
+            f"`{by}` has asked for it already",
+            place=f"kill switch `{scope}`",
+            remedy=f"another person has to confirm it: {', '.join(others)}"
+            if others
+            else "give somebody else a role that may, in `people.yaml`",
+        )
     work.change(_OFF, expect=1, of=scope, at=micros(at), by=by, why=reason)
-    work.change(_WAKE, due=micros(at))
+    work.change(_WAKE, due=micros(at), apart=apart // timedelta(microseconds=1))
     _commit(database, work)
+    return "off"
+
+
+def _check(by: str, authorised: Collection[str]) -> None:
+    if by in authorised:
+        return
+    raise UsageError(
+        f"`{by}` may not turn switches",
+        remedy=f"somebody who may: {', '.join(authorised)} (`--by {next(iter(authorised))}`)"
+        if authorised
+        else "give somebody a role of `[switches]` in `people.yaml`",
+    )
 
 
 def _revision(database: Database) -> int:

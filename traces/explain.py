@@ -17,7 +17,8 @@ from domain.verdict import CLEARED_BY, Audience, Finding, disclosed
 class Weighed:
     """One candidate: its place in the order, and what every rule said about it.
 
-    `factors` multiply to `priority`. `note` is `chosen`, `holdout` or empty.
+    `factors` multiply to `priority`. `note` is `chosen`, `holdout` or empty; `instead_of` the
+    action that it stood in for.
     """
 
     action: str
@@ -29,6 +30,7 @@ class Weighed:
     factors: tuple[tuple[str, float], ...]
     note: str
     findings: tuple[Finding, ...]
+    instead_of: str = ""
 
     @property
     def against(self) -> tuple[Finding, ...]:
@@ -139,6 +141,7 @@ def _candidate(one: Weighed, audience: Audience) -> dict[str, Any]:
         "priority": one.priority,
         "factors": dict(one.factors),
         "note": one.note,
+        "instead_of": one.instead_of or None,
         "rules": [_finding(finding, audience) for finding in _listed(one, audience)],
     }
 
@@ -221,6 +224,8 @@ def _sentences(explanation: Explanation, audience: Audience) -> Iterator[str]:
     match decision.verdict:
         case "permitted" if chosen is not None:
             yield f"{_named(chosen, customer)} was permitted{standing}."
+            if chosen.instead_of and not customer:
+                yield f"It stands in for `{chosen.instead_of}`."
             if not customer:
                 yield from _what_ranked_higher(chosen, explanation, audience)
         case "held" if chosen is not None:
@@ -244,6 +249,8 @@ def _why_asked(explanation: Explanation, whom: str) -> str:
             return f"the answer to an approval about `{name}` of {whom} was due ({asked.parent_id})"
         case "release":
             return f"what was held after `{name}` of {whom} was asked again ({asked.parent_id})"
+        case "displaced":
+            return f"what made way after `{name}` of {whom} was asked again ({asked.parent_id})"
         case "retry":
             return f"an interrupted action after `{name}` of {whom} was asked again"
         case _:

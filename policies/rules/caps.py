@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from domain.context import CapScope, Contact, Tally
 from domain.verdict import EVERYONE, Audience, Finding
-from policies.question import Question, Speaker, stamp
+from policies.question import INSTEAD, Otherwise, Question, Speaker, stamp
 
 
 class FrequencyCap(Speaker):
@@ -26,7 +26,7 @@ class FrequencyCap(Speaker):
         per: Literal["person", "contact_point"] = "person",
         channels: frozenset[str] | None = None,
         purposes: frozenset[str] | None = None,
-        on_capped: Literal["drop", "defer"] = "drop",
+        on_capped: Otherwise = "drop",
         reason: str | None = None,
         shown_to: tuple[Audience, ...] = EVERYONE,
     ) -> None:
@@ -63,7 +63,7 @@ class FrequencyCap(Speaker):
         }
 
     def ask(self, question: Question) -> Finding:
-        """Drops or defers what would be one too many."""
+        """Drops or defers what would be one too many, or has something else tried."""
         if not self._concerns(question):
             return self.passed
         clear = self.clears_at(question, question.at)
@@ -71,9 +71,14 @@ class FrequencyCap(Speaker):
             return self.passed
         read = self.reads(question)
         need = f"wait until {stamp(clear)}" if clear else "raise the limit"
-        if self.on_capped == "drop" or clear is None:
+        if self.on_capped != "defer" or clear is None:
             return self.forbid(
-                "frequency_cap", self.reason, read=read, counterfactual=need, clears_at=clear
+                "frequency_cap",
+                self.reason,
+                read=read,
+                counterfactual=need,
+                clears_at=clear,
+                instead=INSTEAD[self.on_capped],
             )
         return self.hold(
             "frequency_cap", self.reason, "time", read=read, counterfactual=need, clears_at=clear

@@ -190,7 +190,10 @@ def _is_lifted(suppression: Suppression, question: Question) -> bool:
 
 
 class Reachable(Speaker):
-    """A contact needs an address for its channel that has not been given up."""
+    """A contact needs an address for its channel that has not been given up.
+
+    What is exempt from consent is then said another way, or else becomes a person's business.
+    """
 
     __slots__ = ("_policies",)
 
@@ -228,5 +231,10 @@ class Reachable(Speaker):
                 read=self.reads(question),
                 counterfactual="re-verify the address",
                 clears_at=point.unreachable_until,
+                instead=("substitute", "escalate") if self._is_exempt(question) else (),
             )
         return self.passed
+
+    def _is_exempt(self, question: Question) -> bool:
+        purpose = self._policies.purposes.get(question.purpose)
+        return purpose is not None and purpose.model == "exempt"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from domain.context import ContactPoint, Context
 from domain.verdict import EVERYONE, Audience, Finding
 from policies import hours
 from policies.hours import Hours, Local
 from policies.jurisdictions import applying
-from policies.question import Question, Speaker, stamp
+from policies.question import INSTEAD, Otherwise, Question, Speaker, stamp
 
 # A number that may be in more zones than this (+1 800 in 42) says nothing of where its owner is.
 NUMBER_ZONES_MAX = 16
@@ -39,7 +39,7 @@ class QuietHours(Speaker):
         all_zones: frozenset[str],
         hours: Hours,
         laws: Mapping[str, Hours] = _NO_LAWS,
-        on_quiet: Literal["drop", "defer"] = "defer",
+        on_quiet: Otherwise = "defer",
         reason: str | None = None,
         shown_to: tuple[Audience, ...] = EVERYONE,
     ) -> None:
@@ -66,7 +66,7 @@ class QuietHours(Speaker):
         return read | {"jurisdictions": laws} if self.laws else read
 
     def ask(self, question: Question) -> Finding:
-        """Drops or holds what would come at a bad hour."""
+        """Drops or holds what would come at a bad hour, or has something else tried."""
         if not self._concerns(question):
             return self.passed
         locals_, at = self._locals(question), question.at
@@ -75,9 +75,14 @@ class QuietHours(Speaker):
         clear = hours.next_open(at, locals_)
         reason, need = self._words(question, locals_, clear)
         read = self.reads(question)
-        if self.on_quiet == "drop":
+        if self.on_quiet != "defer":
             return self.forbid(
-                "quiet_hours", reason, read=read, counterfactual=need, clears_at=clear
+                "quiet_hours",
+                reason,
+                read=read,
+                counterfactual=need,
+                clears_at=clear,
+                instead=INSTEAD[self.on_quiet],
             )
         return self.hold(
             "quiet_hours", reason, "time", read=read, counterfactual=need, clears_at=clear

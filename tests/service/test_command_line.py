@@ -312,14 +312,23 @@ def test_kill_switches_stop_and_let_go(safeconduct: Safeconduct, events: Path) -
     """A stopped channel sends nothing; a scope that does not exist is refused with a hint."""
     code, _, err = safeconduct("kill", "on", "chanel:email")
     assert (code, "did you mean `channel:email`?" in err) == (2, True)
-    assert safeconduct("kill", "on", "channel:email", "--reason", "wrong price")[0] == 0
-    assert safeconduct("kill", "on", "channel:email")[0] == 2
+    by_ida = ("channel:email", "--by", "ida")
+    code, _, err = safeconduct("kill", "on", "channel:email", "--by", "ana")
+    assert (code, "`ana` may not turn switches" in err, "ida" in err) == (2, True, True)
+    assert safeconduct("kill", "on", *by_ida, "--reason", "wrong price")[0] == 0
+    assert safeconduct("kill", "on", *by_ida)[0] == 2
     (switch,) = safeconduct.json("kill", "list")
     assert (switch["scope"], switch["reason"]) == ("channel:email", "wrong price")
     lines = safeconduct.json("run", events)
     assert lines[1]["code"] == "kill_switch"
     assert not list((safeconduct.workspace / "outbox").glob("email/*/*"))
-    code, out, _ = safeconduct("kill", "off", "channel:email", "--at", "2026-10-05T20:40:00Z")
+    code, out, _ = safeconduct("kill", "off", *by_ida)
+    assert (code, "a second person has to" in out) == (0, True)
+    assert "ida asks that it go on" in safeconduct("kill", "list")[1]
+    code, _, err = safeconduct("kill", "off", *by_ida)
+    assert (code, "another person has to confirm it: omar" in err) == (2, True)
+    confirm = ("channel:email", "--by", "omar", "--at", "2026-10-05T20:40:00Z")
+    code, out, _ = safeconduct("kill", "off", *confirm)
     assert code == 0
     assert "goes on" in out
     assert safeconduct("kill", "list")[1] == "nothing is stopped\n"

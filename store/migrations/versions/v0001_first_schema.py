@@ -126,6 +126,7 @@ def upgrade() -> None:
     sa.Column('team', STRING, nullable=True),
     sa.Column('action', STRING, nullable=False),
     sa.Column('decision_id', STRING, nullable=True),
+    sa.Column('creative', STRING, nullable=True),
     sa.Column('counted', sa.Integer(), nullable=False),
     sa.Column('state', STRING, nullable=False),
     sa.PrimaryKeyConstraint('contact_id', name=op.f('pk_contacts'))
@@ -136,6 +137,14 @@ def upgrade() -> None:
     sa.Column('key', STRING, nullable=False),
     sa.Column('amount', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('key', name=op.f('pk_counters')),
+    sqlite_with_rowid=False
+    )
+    op.create_table('spendings',
+    sa.Column('decision_id', STRING, nullable=False),
+    sa.Column('counter', STRING, nullable=False),
+    sa.Column('amount', sa.BigInteger(), nullable=False),
+    sa.Column('state', STRING, nullable=False),
+    sa.PrimaryKeyConstraint('decision_id', 'counter', name=op.f('pk_spendings')),
     sqlite_with_rowid=False
     )
     op.create_table('data_keys',
@@ -274,6 +283,8 @@ def upgrade() -> None:
     sa.Column('reason', TEXT, nullable=False),
     sa.Column('on_at', sa.BigInteger(), nullable=False),
     sa.Column('on_by', STRING, nullable=False),
+    sa.Column('asked_at', sa.BigInteger(), nullable=True),
+    sa.Column('asked_by', STRING, nullable=True),
     sa.Column('off_at', sa.BigInteger(), nullable=True),
     sa.Column('off_by', STRING, nullable=True),
     sa.Column('off_reason', TEXT, nullable=True),
@@ -443,6 +454,7 @@ def downgrade() -> None:
     op.drop_table('decisions')
     op.drop_table('dead_letters')
     op.drop_table('data_keys')
+    op.drop_table('spendings')
     op.drop_table('counters')
     op.drop_index(op.f('ix_contacts_profile_id_at'), table_name='contacts')
     op.drop_index(op.f('ix_contacts_contact_point_at'), table_name='contacts')
