@@ -63,8 +63,13 @@ def compile_text(
     document: Document, keys: tuple[str | int, ...], text: str, fields: Mapping[str, FieldLabel]
 ) -> Condition:
     """Compile one CEL condition, its errors placed in the YAML it stands in."""
-    line, column = document.position(*keys)
-    return compile_condition(text, fields, shown_as=document.path, line=line, column=column)
+    return compile_condition(
+        text,
+        fields,
+        shown_as=document.path,
+        line=document.line_of_text(*keys),
+        spot=lambda offset: document.spot(keys, text, offset),
+    )
 
 
 def context_fields(fields: Mapping[str, FieldLabel]) -> dict[str, FieldLabel]:
