@@ -558,7 +558,7 @@ GOOD = "signal.open_cases == 0 && !signal.opted_out"
 
 def _condition(before: int, after: int, gap: str) -> str:
     """A condition that names a field which there is not, somewhere."""
-    parts = [GOOD] * before + ["signal.weather == 'it''s'".replace("''", "’")] + [GOOD] * after
+    parts = [GOOD] * before + ["signal.weather == 'it\u2019s'"] + [GOOD] * after
     return f" &&{gap}".join(parts)
 
 
