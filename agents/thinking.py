@@ -128,15 +128,15 @@ def think(context: Context, workspace: Workspace, mind: Mind, keyed: Keyed) -> D
         if chosen is None:
             break
         left = [one for one in left if one is not chosen]
-        if _is_withheld(sitting, chosen):
+        if is_withheld(workspace, chosen.candidate, context):
             sitting.notes[id(chosen.candidate)] = "holdout"
             withheld = withheld or chosen
             continue
-        proposal = _proposal(workspace, chosen.candidate, context, keyed)
-        verdict = workspace.guard.review(proposal, context)
+        made = proposal(workspace, chosen.candidate, context, keyed)
+        verdict = workspace.guard.review(made, context)
         match verdict:
             case Permit() | Hold():
-                return _settled(sitting, chosen.candidate, proposal, verdict)
+                return _settled(sitting, chosen.candidate, made, verdict)
             case Denial():
                 sitting.against[id(chosen.candidate)] = objections(verdict)
                 first_denial = first_denial or (chosen, verdict)
@@ -148,21 +148,21 @@ def _survivors(ranked: Sequence[Ranked], screened: dict[int, Screening]) -> list
     return [one for one in ranked if not screened[id(one.candidate)].forbidden]
 
 
-def _is_withheld(sitting: _Sitting, one: Ranked) -> bool:
+def is_withheld(workspace: Workspace, candidate: Candidate, context: Context) -> bool:
     """A holdout withholds a journey's marketing contacts, presentations and offers only."""
-    action = one.candidate.action
-    if sitting.context.arms.get(one.candidate.journey) != "held_out":
+    if context.arms.get(candidate.journey) != "held_out":
         return False
-    guard = sitting.workspace.guard
-    purpose, _ = guard.judged(one.candidate)
+    guard = workspace.guard
+    purpose, _ = guard.judged(candidate)
     marketing = guard.policies.is_marketing(purpose)
-    withholds = marketing and guard.kind(one.candidate) in ("contact", "presentation")
-    return withholds or action.tool == "offer"
+    withholds = marketing and guard.kind(candidate) in ("contact", "presentation")
+    return withholds or candidate.action.tool == "offer"
 
 
-def _proposal(
+def proposal(
     workspace: Workspace, candidate: Candidate, context: Context, keyed: Keyed
 ) -> Proposal:
+    """The candidate as it would be done now, to the letter, under its keyed hash."""
     made = steps(workspace, candidate, context, keyed.seal_token)
     body = proposal_body(candidate, made, context.event.event_id)
     return Proposal(candidate, made, keyed.fingerprint_bytes("proposal", body).hex())

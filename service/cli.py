@@ -635,6 +635,33 @@ def policies_check(workspace: Workspace = None, as_json: Json = False) -> int:
     return code
 
 
+@policies.command("explain")
+def policies_explain(
+    profile: Annotated[
+        str, typer.Option("--profile", help="A profile's id, or ns:value such as email:a@x.example")
+    ],
+    action: Annotated[str, typer.Option("--action", help="An action of `actions.yaml`.")],
+    journey: Annotated[
+        str | None, typer.Option("--journey", help="As part of this one. [default: its only one]")
+    ] = None,
+    properties: Annotated[
+        list[str] | None,
+        typer.Option("--property", help="NAME=VALUE of the event that would bring it up."),
+    ] = None,
+    audience: Audience = "auditor",
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Say why an action is possible for somebody, or why not, and when; nothing is done."""
+    from service.questions import Asked, answered
+
+    asked = Asked(profile, action, journey, properties or [], audience, _who(by), at)
+    return _print(answered(workspace, store, asked, as_json=as_json))
+
+
 @kill.command("on")
 def kill_on(
     scope: Scope,
