@@ -46,9 +46,9 @@ def commands() -> str:
     lines += [
         "## Exit codes",
         "",
-        "0: done. 1: dead letters under `--strict`, a ledger that does not verify, a case that "
-        "comes out otherwise (`policies test`), or a finding (`policies check`). 2: the command or the "
-        "workspace is wrong, and nothing was done.",
+        "0: done. 1: dead letters under `--strict`, a ledger that does not verify, a case "
+        "that comes out otherwise (`policies test`), or a finding (`policies check`). 2: the "
+        "command or the workspace is wrong, and nothing was done.",
         "",
         "## Environment",
         "",

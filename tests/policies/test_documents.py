@@ -623,3 +623,10 @@ def test_a_misspelt_key_is_placed_to_the_column() -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_policies({FILE: CAP.replace("window", "windw")})
     assert str(caught.value).startswith(f"{FILE}:4:5: ")
+
+
+def test_a_mistake_of_meaning_is_placed_to_the_column() -> None:
+    """What is well written and cannot be meant is told with its column too."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_policies({FILE: PURPOSE + CAP + "    purposes: [promos]\n"})
+    assert str(caught.value).startswith(f"{FILE}:9:5: rule `day-cap` names `promos`")
