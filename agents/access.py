@@ -42,6 +42,7 @@ HELD: tuple[Table, ...] = (
     t.bounces,
     t.rulings,
     t.requests,
+    t.inquiries,
 )
 """The tables whose rows about a person are handed out."""
 

@@ -88,6 +88,14 @@ def _actions(workspace: Workspace, journey: Journey, context: Context) -> Sequen
     return [want] if want in named else ()
 
 
+def candidate_of(
+    workspace: Workspace, context: Context, journey: Journey, action: Action
+) -> tuple[Candidate, str | None]:
+    """One action of one journey as it could be taken now, and why the journey is not entered."""
+    found = _candidate(workspace, journey, action, context)
+    return found, _why_not_entered(workspace, journey, context)
+
+
 def holds(condition: Condition | None, context: Context) -> bool:
     """Whether a journey's condition is true; one that cannot be evaluated is not."""
     if condition is None:

@@ -140,11 +140,11 @@ def think(context: Context, workspace: Workspace, mind: Mind, keyed: Keyed) -> D
             sitting.notes[id(chosen.candidate)] = "holdout"
             withheld = withheld or chosen
             continue
-        proposal = _proposal(workspace, chosen.candidate, context, keyed)
-        verdict = workspace.guard.review(proposal, context, lineup.upcoming)
+        made = proposal(workspace, chosen.candidate, context, keyed)
+        verdict = workspace.guard.review(made, context, lineup.upcoming)
         match verdict:
             case Permit() | Hold():
-                return _settled(sitting, chosen.candidate, proposal, verdict)
+                return _settled(sitting, chosen.candidate, made, verdict)
             case Denial():
                 sitting.against[id(chosen.candidate)] = objections(verdict)
                 first_denial = first_denial or (chosen, verdict)
@@ -156,27 +156,29 @@ def _survivors(ranked: Sequence[Ranked], screened: Mapping[int, Screening]) -> l
     return [one for one in ranked if not screened[id(one.candidate)].forbidden]
 
 
-def _is_withheld(sitting: _Sitting, candidate: Candidate) -> bool:
-    """A holdout withholds a journey's marketing contacts, presentations and offers only.
-
-    And what would stand in for one of them.
-    """
-    action = candidate.action
-    if sitting.context.arms.get(candidate.journey) != "held_out":
+def is_withheld(workspace: Workspace, candidate: Candidate, context: Context) -> bool:
+    """A holdout withholds a journey's marketing contacts, presentations and offers only."""
+    if context.arms.get(candidate.journey) != "held_out":
         return False
-    instead = sitting.lineup.instead.get(id(candidate))
-    if instead is not None and _is_withheld(sitting, instead.of):
-        return True
-    guard = sitting.workspace.guard
+    guard = workspace.guard
     purpose, _ = guard.judged(candidate)
     marketing = guard.policies.is_marketing(purpose)
     withholds = marketing and guard.kind(candidate) in ("contact", "presentation")
-    return withholds or action.tool == "offer"
+    return withholds or candidate.action.tool == "offer"
 
 
-def _proposal(
+def _is_withheld(sitting: _Sitting, candidate: Candidate) -> bool:
+    """Whether it is withheld, or stands in for what is."""
+    instead = sitting.lineup.instead.get(id(candidate))
+    if instead is not None and _is_withheld(sitting, instead.of):
+        return True
+    return is_withheld(sitting.workspace, candidate, sitting.context)
+
+
+def proposal(
     workspace: Workspace, candidate: Candidate, context: Context, keyed: Keyed
 ) -> Proposal:
+    """The candidate as it would be done now, to the letter, under its keyed hash."""
     made = steps(workspace, candidate, context, keyed.seal_token)
     body = proposal_body(candidate, made, context.event.event_id)
     return Proposal(candidate, made, keyed.fingerprint_bytes("proposal", body).hex())

@@ -33,6 +33,7 @@ from domain.consent import PERMISSIONS
 from domain.context import CapScope
 from domain.errors import ConfigurationError
 from domain.journey import Journey
+from policies.cases import CASES_SUFFIX
 from policies.documents import Document, parse_toml, parse_yaml
 from policies.expressions import Condition
 from policies.guard import Guard
@@ -147,11 +148,17 @@ def read_files(folder: Path) -> dict[str, str]:
         )
     paths = [folder / name for name in _SINGLE if (folder / name).is_file()]
     for pattern in ("policies/*.yaml", "journeys/*.yaml"):
-        paths += sorted(p for p in folder.glob(pattern) if not p.name.endswith(".cases.yaml"))
+        paths += sorted(p for p in folder.glob(pattern) if not p.name.endswith(CASES_SUFFIX))
     if len(paths) > FILES_MAX:
         raise ConfigurationError(
             f"the workspace has more than {FILES_MAX} files", place=str(folder)
         )
+    return {path.relative_to(folder).as_posix(): _text(path, folder) for path in paths}
+
+
+def read_case_files(folder: Path) -> dict[str, str]:
+    """The text of the cases beside a workspace's policies. They are no part of its version."""
+    paths = sorted((folder / "policies").glob(f"*{CASES_SUFFIX}"))
     return {path.relative_to(folder).as_posix(): _text(path, folder) for path in paths}
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from agents.schema import ActionsFile, JourneyFile, OffersFile, PeopleFile, SettingsFile
+from policies.cases import CasesFile
 from policies.documents import (
     Duration,
     HolidayList,
@@ -28,6 +29,7 @@ HERE = Path(__file__).parent / "reference"
 FILES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("settings.toml", SettingsFile),
     ("policies/*.yaml", PolicyFile),
+    ("policies/*.cases.yaml", CasesFile),
     ("actions.yaml", ActionsFile),
     ("offers.yaml", OffersFile),
     ("journeys/*.yaml", JourneyFile),
@@ -51,7 +53,8 @@ def commands() -> str:
     lines += [
         "## Exit codes",
         "",
-        "0: done. 1: dead letters under `--strict`, or a ledger that does not verify. 2: the "
+        "0: done. 1: dead letters under `--strict`, a ledger that does not verify, a case "
+        "that comes out otherwise (`policies test`), or a finding (`policies check`). 2: the "
         "command or the workspace is wrong, and nothing was done.",
         "",
         "## Environment",

@@ -24,16 +24,26 @@ class SafeconductError(Exception):
         cause: what is wrong, lower case, one sentence, identifiers in backticks.
         place: where, as `file:line`, a table and key, or a command option.
         remedy: what to do about it.
+        column: where in that line, from 1; None where nobody can tell.
     """
 
-    def __init__(self, cause: str, *, place: str | None = None, remedy: str | None = None) -> None:
+    def __init__(
+        self,
+        cause: str,
+        *,
+        place: str | None = None,
+        remedy: str | None = None,
+        column: int | None = None,
+    ) -> None:
         super().__init__(cause)
         self.cause = cause
         self.place = place
         self.remedy = remedy
+        self.column = column
 
     def __str__(self) -> str:
-        head = f"{self.place}: {self.cause}" if self.place else self.cause
+        place = f"{self.place}:{self.column}" if self.place and self.column else self.place
+        head = f"{place}: {self.cause}" if place else self.cause
         return f"{head}; {self.remedy}" if self.remedy else head
 
 

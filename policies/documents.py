@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypedDict, TypeVar, get_args, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -163,27 +163,68 @@ TimeZoneName = Annotated[str, PlainValidator(_zone)]
 # A document
 
 
+class Spotted(TypedDict):
+    """Where something stands, as an error is told."""
+
+    place: str
+    column: int | None
+
+
+class Position(NamedTuple):
+    """Where a key stands and where the text of its value begins, counted from 1.
+
+    `span` are the indexes in the file between which a text value is written, in the YAML `style`
+    (`|`, `>`, a quote, or none).
+    """
+
+    line: int
+    column: int
+    text_line: int
+    span: tuple[int, int] | None = None
+    style: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One file's data, and where in the file each key stands.
 
-    `positions` maps a path of keys to (line of the key, line of its value, column of its value),
-    counted from 1.
+    `positions` maps a path of keys to where each stands. `source` is the file's text where values
+    can be found in it again, to the character.
     """
 
     path: str
     data: Any
-    positions: Mapping[Path, tuple[int, int, int]] = field(default_factory=dict)
+    positions: Mapping[Path, Position] = field(default_factory=dict)
+    source: str = ""
 
     def place(self, *keys: Key) -> str:
         """`file:line` of a key, or of the nearest thing around it that is there."""
         found = self._nearest(keys)
-        return f"{self.path}:{found[0]}" if found else self.path
+        return f"{self.path}:{found.line}" if found else self.path
 
-    def position(self, *keys: Key) -> tuple[int, int]:
-        """Line and column, from 1, at which the text of a value begins."""
+    def at(self, *keys: Key) -> Spotted:
+        """Place and column of a key, or of the nearest thing around it, as errors take them."""
         found = self._nearest(keys)
-        return (found[1], found[2]) if found else (1, 1)
+        return {"place": self.place(*keys), "column": found.column if found else None}
+
+    def line_of_text(self, *keys: Key) -> int:
+        """The line, from 1, on which the text of a value begins."""
+        found = self._nearest(keys)
+        return found.text_line if found else 1
+
+    def spot(self, keys: Path, text: str, offset: int) -> tuple[int, int | None]:
+        """Line and column of one character of a text value; no column where nobody can tell.
+
+        In a block, a folded or a quoted text, the value's lines and columns are not the file's.
+        """
+        found = self.positions.get(keys)
+        if found is None or found.span is None:
+            return self.line_of_text(*keys), None
+        begins, ends = found.span
+        index = _index_in(self.source[begins:ends], found.style, text, offset)
+        if index is None:
+            return found.text_line, None
+        return _line_and_column(self.source, begins + index)
 
     def validate(self, model: type[Model]) -> Model:
         """The data as that model; raises one `ConfigurationError`, for the first mistake."""
@@ -195,7 +236,7 @@ class Document:
             first = min(faults, key=lambda f: (f["type"] == "missing", self._line(f["loc"])))
             raise self._fault(first, model, len(faults) - 1) from None
 
-    def _nearest(self, keys: Path) -> tuple[int, int, int] | None:
+    def _nearest(self, keys: Path) -> Position | None:
         for length in range(len(keys), 0, -1):
             if keys[:length] in self.positions:
                 return self.positions[keys[:length]]
@@ -203,7 +244,7 @@ class Document:
 
     def _line(self, loc: Path) -> int:
         found = self._nearest(loc)
-        return found[0] if found else 0
+        return found.line if found else 0
 
     def _fault(self, fault: ErrorDetails, model: type[BaseModel], more: int) -> ConfigurationError:
         loc = tuple(key for key in fault["loc"] if key != "[key]")
@@ -222,7 +263,7 @@ class Document:
                 cause, remedy = _wrong_value(fault, _spoken(loc), info)
         if more:
             remedy += f" ({more} more to mend in this file)"
-        return ConfigurationError(cause, place=self.place(*loc), remedy=remedy)
+        return ConfigurationError(cause, **self.at(*loc), remedy=remedy)
 
 
 def _wrong_value(fault: ErrorDetails, where: str, info: FieldInfo | None) -> tuple[str, str]:
@@ -291,13 +332,15 @@ def _without_none(kind: Any) -> Any:
 def parse_yaml(text: str, path: str) -> Document:
     """Read one YAML document. Raises `ConfigurationError` with file, line and remedy."""
     _check_size(text, path)
+    text = text.removeprefix("\ufeff")
     builder = _Builder(path)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
     except yaml.YAMLError as error:
         raise _syntax(error, path) from None
-    return Document(path, {} if builder.result is None else builder.result, builder.positions)
+    data = {} if builder.result is None else builder.result
+    return Document(path, data, builder.positions, text)
 
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -319,6 +362,7 @@ def _syntax(error: yaml.YAMLError, path: str) -> ConfigurationError:
         f"this is no YAML: {problem}",
         place=f"{path}:{mark.line + 1}" if mark is not None else path,
         remedy="check indentation, colons and quotes around this line",
+        column=None if mark is None else mark.column + 1,
     )
 
 
@@ -330,6 +374,7 @@ class _Open:
     path: Path
     key: str | None = None
     key_line: int = 0
+    key_column: int = 0
 
 
 class _Builder:
@@ -340,7 +385,7 @@ class _Builder:
         self._open: list[_Open] = []
         self._documents = 0
         self.result: Any = None
-        self.positions: dict[Path, tuple[int, int, int]] = {}
+        self.positions: dict[Path, Position] = {}
 
     def take(self, event: Any) -> None:
         """One event of the parser."""
@@ -387,31 +432,97 @@ class _Builder:
             return
         if event.value in top.value:
             raise self._wrong(event, f"key `{event.value}` is there twice", "remove one")
-        top.key, top.key_line = event.value, event.start_mark.line + 1
+        top.key = event.value
+        top.key_line, top.key_column = event.start_mark.line + 1, event.start_mark.column + 1
 
     def _attach(self, value: Any, event: Any) -> Path:
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
-        if getattr(event, "style", None) in ("|", ">"):  # the text begins on the next line
-            line, column = line + 1, 1
+        style = (getattr(event, "style", None) or "") if isinstance(value, str) else ""
+        text_line = line + 1 if style in ("|", ">") else line  # a block begins on the next line
         if not self._open:
             self.result = value
             return ()
         top = self._open[-1]
         if isinstance(top.value, dict):
             assert top.key is not None
-            path, key_line = (*top.path, top.key), top.key_line
+            path, line, column = (*top.path, top.key), top.key_line, top.key_column
             top.value[top.key] = value
             top.key = None
         else:
-            path, key_line = (*top.path, len(top.value)), line
+            path = (*top.path, len(top.value))
             top.value.append(value)
-        self.positions[path] = (key_line, line, column)
+        span = (event.start_mark.index, event.end_mark.index) if isinstance(value, str) else None
+        self.positions[path] = Position(line, column, text_line, span, style)
         return path
 
     def _wrong(self, event: Any, cause: str, remedy: str) -> ConfigurationError:
+        mark = event.start_mark
         return ConfigurationError(
-            cause, place=f"{self._path}:{event.start_mark.line + 1}", remedy=remedy
+            cause, place=f"{self._path}:{mark.line + 1}", remedy=remedy, column=mark.column + 1
         )
+
+
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
+_BLANKS = frozenset("0abtnvfreN_LP \t\n\r\x85\u2028\u2029")  # escapes that write no visible mark
+
+
+def _index_in(written: str, style: str, text: str, offset: int) -> int | None:
+    """Where one character of a text stands in what is written; None where that is not certain.
+
+    White space is folded, indented and trimmed, so the other characters are told off one by one.
+    """
+    marks = _marks(written, style)
+    visible = [index for index, char in enumerate(text) if not char.isspace()]
+    if len(marks) < len(visible) or any(
+        text[index] != char for index, (char, _) in zip(visible, marks, strict=False)
+    ):
+        return None
+    before = sum(1 for index in visible if index < offset)
+    if before < len(visible):
+        return marks[before][1]
+    return marks[before - 1][1] + 1 if before else None
+
+
+def _marks(written: str, style: str) -> list[tuple[str, int]]:
+    """The visible characters that a YAML scalar stands for, each with its index."""
+    if style in ("|", ">"):
+        header = _BREAK.search(written)
+        begins = header.end() if header else len(written)
+        return [
+            (char, index)
+            for index, char in enumerate(written[begins:], begins)
+            if not char.isspace()
+        ]
+    if style == "'":
+        whole = re.finditer(r"''|[^']", written[1:-1])
+        found = [(one.group()[0], one.start() + 1) for one in whole]
+    elif style == '"':
+        found = _unescaped(written)
+    else:
+        found = [(char, index) for index, char in enumerate(written)]
+    return [(char, index) for char, index in found if not char.isspace()]
+
+
+def _unescaped(written: str) -> list[tuple[str, int]]:
+    found, index = list[tuple[str, int]](), 1
+    while index < len(written) - 1:
+        escape = _ESCAPE.match(written, index)
+        if escape is None:
+            found.append((written[index], index))
+            index += 1
+            continue
+        code = next((part for part in escape.groups()[:3] if part), None)
+        char = escape.group(4) if code is None else chr(min(int(code, 16), 0x10FFFF))
+        if code is not None or char not in _BLANKS:
+            found.append((char, index))
+        index = escape.end()
+    return found
+
+
+def _line_and_column(source: str, index: int) -> tuple[int, int]:
+    breaks = [one.end() for one in _BREAK.finditer(source, 0, index)]
+    return len(breaks) + 1, index - (breaks[-1] if breaks else 0) + 1
 
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
@@ -461,18 +572,20 @@ _ASSIGNMENT = re.compile(
 _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*\.?""")
 
 
-def _toml_positions(text: str) -> dict[Path, tuple[int, int, int]]:
+def _toml_positions(text: str) -> dict[Path, Position]:
     """Where each key stands: the standard library's reader does not say."""
-    positions: dict[Path, tuple[int, int, int]] = {}
+    positions: dict[Path, Position] = {}
     table: Path = ()
     for number, line in enumerate(text.splitlines(), 1):
         header, assignment = _HEADER.fullmatch(line), _ASSIGNMENT.match(line)
         if header is not None:
             table = _dotted(header.group(1))
-            positions.setdefault(table, (number, number, 1))
+            positions.setdefault(
+                table, Position(number, 1 + len(line) - len(line.lstrip()), number)
+            )
         elif assignment is not None:
             path = (*table, *_dotted(assignment.group(1)))
-            positions.setdefault(path, (number, number, assignment.end() + 1))
+            positions.setdefault(path, Position(number, assignment.start(1) + 1, number))
     return positions
 
 

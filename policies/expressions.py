@@ -24,6 +24,19 @@ from lark.exceptions import LarkError, UnexpectedInput
 
 from domain.context import FieldLabel, Use
 from domain.errors import ConfigurationError, SafeconductError
+from policies.formulas import (
+    Both,
+    Compared,
+    Constant,
+    Either,
+    Formula,
+    Has,
+    Not,
+    Sign,
+    Unknown,
+    Value,
+    can_be,
+)
 
 CONDITION_LENGTH_MAX = 1_000
 CONDITION_DEPTH_MAX = 300
@@ -31,6 +44,8 @@ FIELD_MAX: Mapping[str, float] = {"int": 2**53, "double": 1e100}
 _RESULT_MAX: Mapping[str, float] = {"int": 2**63 - 1, "double": 1e308}
 
 Kind = Literal["string", "int", "double", "bool", "null"]
+Spot = Callable[[int], tuple[int, int | None]]
+"""Line and column, from 1, of a character of a condition; no column where nobody can tell."""
 
 
 class RuleFailed(SafeconductError):
@@ -80,13 +95,15 @@ class Binder:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One compiled condition. `labels` are the declared fields that it reads."""
+    """One compiled condition. `labels` are the declared fields that it reads, `formula` is what it
+    says, as far as that can be compared with what another one says."""
 
     text: str
     place: str
     labels: Mapping[str, FieldLabel]
     program: Any
     binder: Binder
+    formula: Formula
 
     def holds(self, fields: Mapping[str, Any]) -> bool:
         """Whether it is true of these fields, bound for this condition alone."""
@@ -165,20 +182,21 @@ def compile_condition(
     *,
     shown_as: str,
     line: int,
-    column: int = 1,
+    spot: Spot | None = None,
     use: Use = "decide",
 ) -> Condition:
     """Compile and check one condition.
 
     Args:
         fields: the fields that it may read, by name.
-        shown_as: the file it stands in; `line` and `column` are where its text begins.
+        shown_as: the file it stands in; `line` is where its text begins.
+        spot: where in the file a character of the text stands.
         use: what the condition does with the fields.
 
     Raises:
         ConfigurationError: with the place, what is wrong, and the remedy.
     """
-    reader = _Reader(fields, shown_as, line, use)
+    reader = _Reader(fields, shown_as, spot or _row(text, line), use)
     tree = reader.parse(text)
     said = reader.read(tree, frozenset())
     if said.kind != "bool":
@@ -189,12 +207,19 @@ def compile_condition(
         raise reader.wrong(
             tree, "the condition reads no field, so it is always the same", "remove the rule"
         )
+    formula = reader.formula(said, tree)
+    reader.check(formula, tree)
     try:
         program = cel.compile(reader.flat(text))
     except Exception as error:  # noqa: BLE001 - the engine raises several kinds of its own
         raise reader.wrong(tree, f"the condition does not compile: {error}", "correct it") from None
     labels = dict(sorted(reader.labels.items()))
-    return Condition(text, f"{shown_as}:{line}", labels, program, Binder(labels))
+    return Condition(text, f"{shown_as}:{line}", labels, program, Binder(labels), formula)
+
+
+def _row(text: str, line: int) -> Spot:
+    """Lines alone, for a text that begins on a line and is written out as it is."""
+    return lambda offset: (line + text.count("\n", 0, offset), None)
 
 
 @lru_cache(maxsize=1)
@@ -231,15 +256,28 @@ def _a(kind: str) -> str:
 @dataclass(frozen=True, slots=True)
 class _Said:
     """What is known of a part: its type, the fields that are there when it is true or false, and
-    how large a number it can be at `most`, whatever its sign."""
+    how large a number it can be at `most`, whatever its sign. Also the `field` it names, the
+    `value` it writes out, or the `formula` that it is."""
 
     kind: Kind
     if_true: Names = _NONE
     if_false: Names = _NONE
     most: float = 0
+    field: str | None = None
+    value: Value | None = None
+    formula: Formula | None = None
 
 
 _ORDERED = ("relation_lt", "relation_le", "relation_gt", "relation_ge")
+_SIGNS: Mapping[str, Sign] = {
+    "relation_eq": "==",
+    "relation_ne": "!=",
+    "relation_lt": "<",
+    "relation_le": "<=",
+    "relation_gt": ">",
+    "relation_ge": ">=",
+}
+_TURNED: Mapping[Sign, Sign] = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _TEXT_FUNCTIONS = ("startsWith", "endsWith", "contains")
 
 
@@ -247,20 +285,23 @@ class _Reader:
     """Reads one condition's tree: types, presence, declared fields."""
 
     def __init__(
-        self, fields: Mapping[str, FieldLabel], shown_as: str, line: int, use: Use
+        self, fields: Mapping[str, FieldLabel], shown_as: str, spot: Spot, use: Use
     ) -> None:
         self._fields = fields
         self._shown_as = shown_as
-        self._line = line
+        self._spot = spot
         self._use = use
         self._spans: list[tuple[int, int, str]] = []
+        self._text_read = ""
+        self._conjunctions: list[tuple[Node, Formula]] = []
         self.labels: dict[str, FieldLabel] = {}
 
     def parse(self, text: str) -> Node:
         """The tree, within its limits."""
+        self._text_read = text
         if len(text) > CONDITION_LENGTH_MAX:
             raise self._at(
-                1, f"the condition is longer than {CONDITION_LENGTH_MAX} characters", "split it"
+                0, f"the condition is longer than {CONDITION_LENGTH_MAX} characters", "split it"
             )
         try:
             tree: Node = _parser().parse(text)
@@ -269,13 +310,15 @@ class _Reader:
             ended = getattr(getattr(error, "token", None), "type", None) == "$END"
             shown = "" if ended else text.splitlines()[row - 1][max(0, error.column - 1) :][:20]
             found = f"at `{shown}`" if shown.strip() else "at its end"
+            at = getattr(error, "pos_in_stream", None)
+            offset = len(text.rstrip()) if ended or at is None else at
             raise self._at(
-                row, f"the condition is no CEL: it makes no sense {found}", "correct it"
+                offset, f"the condition is no CEL: it makes no sense {found}", "correct it"
             ) from None
         except LarkError as error:
-            raise self._at(1, f"the condition is no CEL: {error}", "correct it") from None
+            raise self._at(0, f"the condition is no CEL: {error}", "correct it") from None
         if _depth(tree) > CONDITION_DEPTH_MAX:
-            raise self._at(1, "the condition is nested too deeply", "split it into several rules")
+            raise self._at(0, "the condition is nested too deeply", "split it into several rules")
         return tree
 
     def flat(self, text: str) -> str:
@@ -286,12 +329,44 @@ class _Reader:
 
     def wrong(self, node: Node, cause: str, remedy: str) -> ConfigurationError:
         """An error at a part's place."""
-        return self._at(getattr(node.meta, "line", None) or 1, cause, remedy)
+        return self._at(getattr(node.meta, "start_pos", None) or 0, cause, remedy)
 
-    def _at(self, row: int, cause: str, remedy: str) -> ConfigurationError:
+    def _at(self, offset: int, cause: str, remedy: str) -> ConfigurationError:
+        line, column = self._spot(offset)
         return ConfigurationError(
-            cause, place=f"{self._shown_as}:{self._line + row - 1}", remedy=remedy
+            cause, place=f"{self._shown_as}:{line}", remedy=remedy, column=column
         )
+
+    def formula(self, said: _Said, node: Node) -> Formula:
+        """What a part that is true or false says, as a formula."""
+        if said.formula is not None:
+            return said.formula
+        if said.field is not None:
+            return Compared(said.field, "==", (True,))
+        if isinstance(said.value, bool):
+            return Constant(said.value)
+        return Unknown(self._written(node))
+
+    def check(self, formula: Formula, tree: Node) -> None:
+        """Refuse a condition that comes out the same whatever the fields hold."""
+        if not can_be(formula, True):
+            for node, part in self._conjunctions:
+                if not can_be(part, True):
+                    raise self.wrong(
+                        node,
+                        f"the condition can never be true: `{self._written(node)}` contradicts "
+                        "itself",
+                        "correct its bounds, or remove the rule",
+                    )
+            raise self.wrong(tree, "the condition can never be true", "correct it")
+        if not can_be(formula, False):
+            raise self.wrong(
+                tree, "the condition is always true, so it decides nothing", "remove the rule"
+            )
+
+    def _written(self, node: Node) -> str:
+        text = self._text_read[node.meta.start_pos : node.meta.end_pos]
+        return " ".join(text.split())
 
     def read(self, node: Node, known: Names) -> _Said:
         """What a part says, where the fields `known` are there."""
@@ -335,24 +410,39 @@ class _Reader:
                 f"one side of `?:` is {_a(first.kind)}, the other {_a(second.kind)}",
                 "match them",
             )
+        if first.kind == "bool":
+            if_so = self.formula(asked, test)
+            formula: Formula | None = Either(
+                Both(if_so, self.formula(first, yes)), Both(Not(if_so), self.formula(second, no))
+            )
+        else:
+            formula = None
         return _Said(
             first.kind,
             (first.if_true | asked.if_true) & (second.if_true | asked.if_false),
             (first.if_false | asked.if_true) & (second.if_false | asked.if_false),
             max(first.most, second.most),
+            formula=formula,
         )
 
     def _either(self, node: Node, known: Names) -> _Said:
         left, right = _trees(node)
         one = self._boolean(left, known)
         two = self._boolean(right, known | one.if_false)
-        return _Said("bool", one.if_true & two.if_true, one.if_false | two.if_false)
+        formula = Either(self.formula(one, left), self.formula(two, right))
+        return _Said(
+            "bool", one.if_true & two.if_true, one.if_false | two.if_false, formula=formula
+        )
 
     def _both(self, node: Node, known: Names) -> _Said:
         left, right = _trees(node)
         one = self._boolean(left, known)
         two = self._boolean(right, known | one.if_true)
-        return _Said("bool", one.if_true | two.if_true, one.if_false & two.if_false)
+        formula = Both(self.formula(one, left), self.formula(two, right))
+        self._conjunctions.append((node, formula))
+        return _Said(
+            "bool", one.if_true | two.if_true, one.if_false & two.if_false, formula=formula
+        )
 
     def _boolean(self, node: Node, known: Names) -> _Said:
         said = self.read(node, known)
@@ -367,8 +457,8 @@ class _Reader:
         (left,) = _trees(head)
         one = self.read(left, known)
         if head.data == "relation_in":
-            self._among(right, one.kind, known)
-            return _Said("bool")
+            items = self._among(right, one.kind, known)
+            return _Said("bool", formula=self._found(node, one, items))
         two = self.read(right, known)
         if one.kind != two.kind:
             raise self.wrong(
@@ -378,21 +468,37 @@ class _Reader:
             )
         if head.data in _ORDERED and one.kind in ("bool", "null"):
             raise self.wrong(node, f"{_a(one.kind)} has no order", "use `==` or `!=`")
-        return _Said("bool")
+        return _Said("bool", formula=self._compared(node, one, _SIGNS[str(head.data)], two))
 
-    def _among(self, node: Node, kind: Kind, known: Names) -> None:
+    def _compared(self, node: Node, one: _Said, sign: Sign, two: _Said) -> Formula:
+        if one.value is not None and two.field is not None:
+            one, sign, two = two, _TURNED.get(sign, sign), one
+        if one.field is None or two.value is None or (one.kind == "string" and sign in _TURNED):
+            return Unknown(self._written(node))
+        return Compared(one.field, sign, (two.value,), one.kind == "int")
+
+    def _found(self, node: Node, one: _Said, items: Iterable[_Said]) -> Formula:
+        values = tuple(item.value for item in items if item.value is not None)
+        if one.field is None or len(values) < len(list(items)):
+            return Unknown(self._written(node))
+        return Compared(one.field, "in", values, one.kind == "int") if values else Constant(False)
+
+    def _among(self, node: Node, kind: Kind, known: Names) -> list[_Said]:
         inner = _inmost(node)
         if inner.data != "list_lit":
             raise self.wrong(node, "`in` is asked of something that is no list", "write `in [..]`")
         items = [item for group in _trees(inner) for item in _trees(group)]
+        found = []
         for item in items:
             said = self.read(item, known)
+            found.append(said)
             if said.kind != kind:
                 raise self.wrong(
                     item,
                     f"{_a(kind)} is looked for among values that are {said.kind}",
                     _as_kind(kind, said.kind),
                 )
+        return found
 
     def _arithmetic(self, node: Node, known: Names) -> _Said:
         head, right = _trees(node)
@@ -431,11 +537,13 @@ class _Reader:
         sign, inner = _trees(node)
         if sign.data == "unary_not":
             said = self._boolean(inner, known)
-            return _Said("bool", said.if_false, said.if_true)
+            formula = Not(self.formula(said, inner))
+            return _Said("bool", said.if_false, said.if_true, formula=formula)
         said = self.read(inner, known)
         if said.kind not in ("int", "double"):
             raise self.wrong(node, f"{_a(said.kind)} has no negative", "use a number")
-        return _Said(said.kind, most=said.most)
+        number = said.value if isinstance(said.value, int | float) else None
+        return _Said(said.kind, most=said.most, value=None if number is None else -number)
 
     def _literal(self, node: Node) -> _Said:
         token = node.children[0]
@@ -452,7 +560,7 @@ class _Reader:
                 node, f"`{token}` is of no type that fields have", "use text, numbers, true, false"
             )
         kind = kinds[token.type]
-        return _Said(kind, most=_size(token) if kind in FIELD_MAX else 0)
+        return _Said(kind, most=_size(token) if kind in FIELD_MAX else 0, value=_value(token))
 
     def _field(self, node: Node, known: Names) -> _Said:
         name = _dotted(node)
@@ -460,7 +568,7 @@ class _Reader:
         if label.optional and name not in known:
             raise self.wrong(node, f"`{name}` may be absent", f"ask first: `has({name}) && ...`")
         self._spans.append((node.meta.start_pos, node.meta.end_pos, _variable(label.name)))
-        return _Said(label.type, most=FIELD_MAX.get(label.type, 0))
+        return _Said(label.type, most=FIELD_MAX.get(label.type, 0), field=name)
 
     def _label(self, node: Node, name: str | None) -> FieldLabel:
         if name is None:
@@ -493,7 +601,7 @@ class _Reader:
             assert field is not None
             asked = f"({_variable(field)} != null)"
             self._spans.append((node.meta.start_pos, node.meta.end_pos, asked))
-            return _Said("bool", frozenset((field,)))
+            return _Said("bool", frozenset((field,)), formula=Has(field))
         raise self.wrong(node, f"`{name}` is no function that is known here", "use `has(field)`")
 
     def _method(self, node: Node, known: Names) -> _Said:
@@ -507,7 +615,7 @@ class _Reader:
             )
         self._text(subject, known, name)
         self._text(arguments[0], known, name)
-        return _Said("bool")
+        return _Said("bool", formula=Unknown(self._written(node)))
 
     def _text(self, node: Node, known: Names, function: str) -> None:
         said = self.read(node, known)
@@ -587,6 +695,21 @@ def _size(number: Token) -> float:
     if number.type == "FLOAT_LIT":
         return float(text)
     return int(text, 16 if text.startswith("0x") else 10)
+
+
+def _value(literal: Token) -> Value | None:
+    """What a literal writes out; None for a text that takes more than its quotes off to know."""
+    match literal.type:
+        case "BOOL_LIT":
+            return str(literal) == "true"
+        case "INT_LIT":
+            return int(literal, 16 if "x" in literal.lower() else 10)
+        case "FLOAT_LIT":
+            return float(literal)
+        case "STRING_LIT" if literal[0] in "'\"" and "\\" not in literal:
+            return str(literal[1:-1])
+        case _:
+            return None
 
 
 def _as_kind(wanted: Kind, given: Kind) -> str:

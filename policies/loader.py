@@ -88,8 +88,13 @@ def compile_text(
     document: Document, keys: tuple[str | int, ...], text: str, fields: Mapping[str, FieldLabel]
 ) -> Condition:
     """Compile one CEL condition, its errors placed in the YAML it stands in."""
-    line, column = document.position(*keys)
-    return compile_condition(text, fields, shown_as=document.path, line=line, column=column)
+    return compile_condition(
+        text,
+        fields,
+        shown_as=document.path,
+        line=document.line_of_text(*keys),
+        spot=lambda offset: document.spot(keys, text, offset),
+    )
 
 
 def context_fields(fields: Mapping[str, FieldLabel]) -> dict[str, FieldLabel]:
@@ -105,20 +110,20 @@ def _fields(loaded: Iterable[Loaded]) -> dict[str, FieldLabel]:
             if name in fields:
                 raise ConfigurationError(
                     f"field `{name}` is declared twice",
-                    place=place,
+                    **document.at("fields", name),
                     remedy=f"remove one; the other is at {fields[name].place or 'built in'}",
                 )
             if name.split(".")[0] not in ("profile", "event"):
                 raise ConfigurationError(
                     f"field `{name}` belongs to no known root",
-                    place=place,
+                    **document.at("fields", name),
                     remedy="begin it with `profile.` or `event.`; `signal.` fields are built in",
                 )
             within = [known for known in fields if _is_within(name, known)]
             if within:
                 raise ConfigurationError(
                     f"field `{name}` and field `{within[0]}` are one inside the other",
-                    place=place,
+                    **document.at("fields", name),
                     remedy="rename one of them",
                 )
             fields[name] = FieldLabel(
@@ -148,19 +153,19 @@ def _purposes(loaded: Iterable[Loaded]) -> dict[str, Purpose]:
             if entry.model == "exempt" and entry.marketing:
                 raise ConfigurationError(
                     f"purpose `{name}` is marketing and cannot be `exempt` from consent",
-                    place=place,
+                    **document.at("purposes", name),
                     remedy="use `model: opt_in`",
                 )
             if entry.model == "exempt" and not entry.legal_basis:
                 raise ConfigurationError(
                     f"purpose `{name}` is exempt from consent without a `legal_basis`",
-                    place=place,
+                    **document.at("purposes", name),
                     remedy="name it, such as `legal_basis: contract`",
                 )
             if entry.model == "opt_out" and entry.marketing:
                 raise ConfigurationError(
                     f"purpose `{name}` takes silence for a yes to marketing",
-                    place=place,
+                    **document.at("purposes", name),
                     remedy="use `model: opt_in`",
                 )
             purposes[name] = Purpose(
@@ -399,7 +404,7 @@ def _check_scopes(
                         if name not in known:
                             raise ConfigurationError(
                                 f"rule `{entry.id}` names `{name}`, which is not among {key}",
-                                place=document.place(section, index, key),
+                                **document.at(section, index, key),
                                 remedy=f"use one of {', '.join(sorted(known)) or 'none declared'}",
                             )
 

@@ -31,6 +31,9 @@ ledger = typer.Typer(help="Check the record.", no_args_is_help=True)
 events = typer.Typer(help="See and retry what could not be read.", no_args_is_help=True)
 profile = typer.Typer(help="See who somebody is.", no_args_is_help=True)
 consent = typer.Typer(help="See what a customer allows.", no_args_is_help=True)
+policies = typer.Typer(
+    help="Try policies out, look them through, ask them why.", no_args_is_help=True
+)
 kill = typer.Typer(help="Stop a channel, tool, journey, team, or all.", no_args_is_help=True)
 for name, group in (
     ("approvals", approvals),
@@ -38,6 +41,7 @@ for name, group in (
     ("events", events),
     ("profile", profile),
     ("consent", consent),
+    ("policies", policies),
     ("kill", kill),
 ):
     app.add_typer(group, name=name, rich_help_panel=None)
@@ -609,6 +613,53 @@ def consent_export(
     from service.consent_records import exported
 
     return _print(exported(workspace, store, who, json_lines=json_lines))
+
+
+@policies.command("test")
+def policies_test(workspace: Workspace = None, as_json: Json = False) -> int:
+    """Judge the cases beside the policies; exit with 1 where one comes out otherwise."""
+    from service.policy_files import test_lines
+
+    lines, code = test_lines(workspace, as_json=as_json)
+    _print(lines)
+    return code
+
+
+@policies.command("check")
+def policies_check(workspace: Workspace = None, as_json: Json = False) -> int:
+    """Look for what the policies say in vain; exit with 1 where there is something."""
+    from service.policy_files import check_lines
+
+    lines, code = check_lines(workspace, as_json=as_json)
+    _print(lines)
+    return code
+
+
+@policies.command("explain")
+def policies_explain(
+    profile: Annotated[
+        str, typer.Option("--profile", help="A profile's id, or ns:value such as email:a@x.example")
+    ],
+    action: Annotated[str, typer.Option("--action", help="An action of `actions.yaml`.")],
+    journey: Annotated[
+        str | None, typer.Option("--journey", help="As part of this one. [default: its only one]")
+    ] = None,
+    properties: Annotated[
+        list[str] | None,
+        typer.Option("--property", help="NAME=VALUE of the event that would bring it up."),
+    ] = None,
+    audience: Audience = "auditor",
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Say why an action is possible for somebody, or why not, and when; nothing is done."""
+    from service.questions import Asked, answered
+
+    asked = Asked(profile, action, journey, properties or [], audience, _who(by), at)
+    return _print(answered(workspace, store, asked, as_json=as_json))
 
 
 @kill.command("on")

@@ -474,6 +474,21 @@ requests = Table(
     Index(None, "due_at"),
 )
 
+inquiries = Table(
+    "inquiries",
+    metadata,
+    Column("inquiry_id", String, primary_key=True),
+    Column("profile_id", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("journey", String, nullable=False),
+    Column("audience", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("at", _AT, nullable=False),
+    Column("about_at", _AT, nullable=False),
+    Column("verdict", String, nullable=False),
+    Index(None, "profile_id"),
+)
+
 kill_switches = Table(
     "kill_switches",
     metadata,

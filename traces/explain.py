@@ -74,11 +74,11 @@ def as_json(explanation: Explanation, audience: Audience) -> dict[str, Any]:
         "decision_id": decision.decision_id,
         "event_id": decision.event_id or None,
         "profile_id": decision.profile_id,
-        "at": _stamp(decision.at),
+        "at": stamp(decision.at),
         "event": {
             "name": decision.event,
-            "occurred_at": _stamp(event.occurred_at) if event else None,
-            "received_at": _stamp(event.received_at) if event else None,
+            "occurred_at": stamp(event.occurred_at) if event else None,
+            "received_at": stamp(event.received_at) if event else None,
         },
         "pass": {
             "kind": explanation.asked.kind,
@@ -92,8 +92,8 @@ def as_json(explanation: Explanation, audience: Audience) -> dict[str, Any]:
         "channel": decision.channel,
         "held_for": decision.held_for,
         **said,
-        "next_eligible_at": _stamp(decision.next_eligible_at),
-        "expires_at": _stamp(explanation.expires_at),
+        "next_eligible_at": stamp(decision.next_eligible_at),
+        "expires_at": stamp(explanation.expires_at),
         "mind": decision.mind,
         "versions": {
             "workspace": decision.workspace_version,
@@ -142,21 +142,22 @@ def _candidate(one: Weighed, audience: Audience) -> dict[str, Any]:
         "factors": dict(one.factors),
         "note": one.note,
         "instead_of": one.instead_of or None,
-        "rules": [_finding(finding, audience) for finding in _listed(one, audience)],
+        "rules": [finding_json(finding, audience) for finding in listed(one.findings, audience)],
     }
 
 
-def _listed(one: Weighed, audience: Audience) -> tuple[Finding, ...]:
+def listed(findings: tuple[Finding, ...], audience: Audience) -> tuple[Finding, ...]:
     """The findings to list for an audience.
 
     Where one of them is hidden, the passing ones are not listed: whoever knows the rules could
     tell the hidden one by its absence among them.
     """
-    hidden = any(audience not in finding.shown_to for finding in one.findings)
-    return one.against if hidden else one.findings
+    hidden = any(audience not in finding.shown_to for finding in findings)
+    return tuple(f for f in findings if not f.passed) if hidden else findings
 
 
-def _finding(finding: Finding, audience: Audience) -> dict[str, Any]:
+def finding_json(finding: Finding, audience: Audience) -> dict[str, Any]:
+    """One finding as plain data, as this audience may see it."""
     shown = disclosed(finding, audience)
     return {
         "rule": shown.rule,
@@ -166,7 +167,7 @@ def _finding(finding: Finding, audience: Audience) -> dict[str, Any]:
         "reason": shown.reason,
         "read": {key: _plain(value) for key, value in shown.read.items()},
         "held_for": shown.held_for,
-        "clears_at": _stamp(shown.clears_at),
+        "clears_at": stamp(shown.clears_at),
         "cleared_by": CLEARED_BY[shown.code] if shown.code else None,
         "counterfactual": shown.counterfactual,
     }
@@ -175,7 +176,7 @@ def _finding(finding: Finding, audience: Audience) -> dict[str, Any]:
 def _permit(explanation: Explanation) -> dict[str, Any] | None:
     if explanation.permit_id is None:
         return None
-    return {"permit_id": explanation.permit_id, "not_after": _stamp(explanation.not_after)}
+    return {"permit_id": explanation.permit_id, "not_after": stamp(explanation.not_after)}
 
 
 def _dated(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,10 +184,11 @@ def _dated(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return _stamp(value) if isinstance(value, datetime) else value
+    return stamp(value) if isinstance(value, datetime) else value
 
 
-def _stamp(at: datetime | None) -> str | None:
+def stamp(at: datetime | None) -> str | None:
+    """An instant as programs read it: UTC, milliseconds."""
     if at is None:
         return None
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
@@ -197,17 +199,17 @@ def _stamp(at: datetime | None) -> str | None:
 
 def as_text(explanation: Explanation, audience: Audience) -> str:
     """The explanation as a paragraph, then the candidates, the rules and what became of it."""
-    lines = [*_wrapped(" ".join(_sentences(explanation, audience)))]
+    lines = [*wrapped(" ".join(_sentences(explanation, audience)))]
     if audience == "customer":
-        return _printed(lines)
+        return printed(lines)
     lines += _table_of_candidates(explanation, audience)
     lines += _table_of_rules(explanation, audience)
     lines += _what_became_of_it(explanation)
-    lines += ["", *_wrapped(_how_it_was_decided(explanation))]
-    return _printed(lines)
+    lines += ["", *wrapped(_how_it_was_decided(explanation))]
+    return printed(lines)
 
 
-def _printed(lines: list[str]) -> str:
+def printed(lines: list[str]) -> str:
     """The lines without anything that a terminal would act on."""
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
 
@@ -294,7 +296,7 @@ def _by(explanation: Explanation, audience: Audience) -> str:
     lead = _lead(explanation)
     if audience == "customer" or lead is None or audience not in lead.shown_to:
         return ""
-    read = ", ".join(f"{key} = {_spoken(value)}" for key, value in lead.read.items())
+    read = ", ".join(f"{key} = {spoken(value)}" for key, value in lead.read.items())
     return f" (rule `{lead.rule}`, {lead.place}" + (f", having read {read})" if read else ")")
 
 
@@ -326,13 +328,20 @@ def _table_of_rules(explanation: Explanation, audience: Audience) -> list[str]:
     one = one or (explanation.candidates[0] if explanation.candidates else None)
     if one is None:
         return []
-    lines = ["", f"rules asked about {one.action}"]
-    for finding in _listed(one, audience):
+    return rules_table(one.action, one.findings, explanation.withheld, audience)
+
+
+def rules_table(
+    action: str, findings: tuple[Finding, ...], withheld: tuple[str, ...], audience: Audience
+) -> list[str]:
+    """A line for each rule that was asked about an action."""
+    lines = ["", f"rules asked about {action}"]
+    for finding in listed(findings, audience):
         shown = disclosed(finding, audience)
-        read = ", ".join(f"{key}={_spoken(value)}" for key, value in shown.read.items())
+        read = ", ".join(f"{key}={spoken(value)}" for key, value in shown.read.items())
         lines.append(f"  {shown.outcome:<7} {shown.rule:<30}{shown.code or '':<17}{read}".rstrip())
-    if explanation.withheld:
-        lines.append(f"  withheld from all of them: {', '.join(explanation.withheld)}")
+    if withheld:
+        lines.append(f"  withheld from all of them: {', '.join(withheld)}")
     return lines
 
 
@@ -373,19 +382,21 @@ def _how_it_was_decided(explanation: Explanation) -> str:
     )
 
 
-def _spoken(value: Any) -> str:
+def spoken(value: Any) -> str:
+    """A value that a rule read, in words."""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%SZ}"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_spoken(item) for item in value)}]"
+        return f"[{', '.join(spoken(item) for item in value)}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{k}: {_spoken(v)}' for k, v in value.items())}}}"
+        return f"{{{', '.join(f'{k}: {spoken(v)}' for k, v in value.items())}}}"
     if value is None or isinstance(value, bool):
         return {None: "absent", True: "true", False: "false"}[value]
     return str(value)
 
 
-def _wrapped(text: str, width: int = 100) -> list[str]:
+def wrapped(text: str, width: int = 100) -> list[str]:
+    """The text in lines."""
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

@@ -21,7 +21,7 @@ Stage = Literal["eligibility", "applicability", "suitability"]
 class EngagementRule(Speaker):
     """A condition that must be true. Only the boolean `true` passes."""
 
-    __slots__ = ("_scope", "condition", "reason", "stage")
+    __slots__ = ("condition", "reason", "scope", "stage")
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class EngagementRule(Speaker):
         self.stage = stage
         self.condition = condition
         self.reason = reason
-        self._scope = scope
+        self.scope = scope
 
     def reads(self, question: Question) -> Mapping[str, Any]:
         """The fields the condition names, as they are; absent ones are null."""
@@ -64,7 +64,7 @@ class EngagementRule(Speaker):
             ("channels", candidate.action.channel),
             ("journeys", candidate.journey),
         ):
-            wanted = self._scope.get(name)
+            wanted = self.scope.get(name)
             if wanted is not None and value not in wanted:
                 return False
         return True

@@ -590,3 +590,85 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             read(text, FILE).validate(PolicyFile)
         except ConfigurationError as error:
             assert str(error).startswith(FILE)  # noqa: PT017 - not every text is refused
+
+
+# The column of a mistake inside a condition
+
+RULE = "rules:\n  - id: r\n    stage: suitability\n    reason: because\n    when: "
+GOOD = "signal.open_cases == 0 && !signal.opted_out"
+
+
+def _condition(before: int, after: int, gap: str) -> str:
+    """A condition that names a field which there is not, somewhere."""
+    parts = [GOOD] * before + ["signal.weather == 'it\u2019s'"] + [GOOD] * after
+    return f" &&{gap}".join(parts)
+
+
+def _written(text: str, style: str) -> str:
+    """The condition as YAML of that style."""
+    match style:
+        case "plain":
+            return RULE + text.replace("\n", "\n      ")
+        case "'":
+            return RULE + "'" + text.replace("'", "''").replace("\n", "\n      ") + "'"
+        case '"':
+            return RULE + json.dumps(text, ensure_ascii=False)
+        case _:
+            return RULE + style + "  # why\n        " + text.replace("\n", "\n        ")
+
+
+@PROPERTY
+@given(
+    st.builds(
+        _condition,
+        st.integers(0, 3),
+        st.integers(0, 3),
+        st.sampled_from([" ", "  ", "\n", "\n  "]),
+    ),
+    st.sampled_from(["plain", "'", '"', "|", ">", "|-", ">+"]),
+    st.sampled_from(["", "# é ✓ 😀\n", "\ufeff"]),
+)
+def test_a_mistake_in_a_condition_is_placed_to_the_column(
+    text: str, style: str, before: str
+) -> None:
+    """Whatever the style it is written in, line and column are those of the file."""
+    file = before + _written(text, style) + "\n"
+    with pytest.raises(ConfigurationError, match="is not declared") as caught:
+        load_policies({FILE: file})
+    lines = file.removeprefix("\ufeff").splitlines()
+    line = lines[int(str(caught.value.place).rpartition(":")[2]) - 1]
+    assert caught.value.column is not None
+    assert line[caught.value.column - 1 :].startswith("signal.weather")
+    assert str(caught.value).startswith(f"{caught.value.place}:{caught.value.column}: ")
+
+
+@pytest.mark.parametrize(
+    ("written", "place", "column"),
+    [
+        (r'"signal.shared_\u0061ddress && \x73ignal.weather > 0"', f"{FILE}:5", 42),
+        (r'"!signal.opted_out &&\n\tsignal.weather > 0"', f"{FILE}:5", 36),
+        ('"!signal.opted_out \\\n      && signal.weather > 0"', f"{FILE}:6", 10),
+        ("signal.opted_out &&\n\n\n      signal.weather > 0", f"{FILE}:8", 7),
+        ("signal.open_cases == 0 &&", f"{FILE}:5", 36),
+        ("'signal.open_cases @ 0'", f"{FILE}:5", 30),
+    ],
+)
+def test_the_column_behind_escapes_and_folds(written: str, place: str, column: int) -> None:
+    """Escapes and folded lines move the column by as much as they are written with."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_policies({FILE: RULE + written + "\n"})
+    assert (caught.value.place, caught.value.column) == (place, column)
+
+
+def test_a_misspelt_key_is_placed_to_the_column() -> None:
+    """A key that nobody knows is told with the column at which it begins."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_policies({FILE: CAP.replace("window", "windw")})
+    assert str(caught.value).startswith(f"{FILE}:4:5: ")
+
+
+def test_a_mistake_of_meaning_is_placed_to_the_column() -> None:
+    """What is well written and cannot be meant is told with its column too."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_policies({FILE: PURPOSE + CAP + "    purposes: [promos]\n"})
+    assert str(caught.value).startswith(f"{FILE}:9:5: rule `day-cap` names `promos`")

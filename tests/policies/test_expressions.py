@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import cel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -246,6 +247,159 @@ def test_the_line_inside_a_condition() -> None:
     with pytest.raises(ConfigurationError) as caught:
         compiled("signal.shared &&\nsignal.shared &&\nsignal.rat > 1.0", line=10)
     assert caught.value.place == f"{FILE}:12"
+
+
+CONTRADICTIONS = [
+    "signal.open_cases > 5 && signal.open_cases < 3",
+    "signal.open_cases > 5 && signal.open_cases < 6",
+    "signal.open_cases >= 1 && signal.open_cases <= 2 && !(signal.open_cases in [1, 2])",
+    "signal.segment == 'x' && signal.segment == 'y'",
+    "signal.segment in ['x'] && signal.segment in ['y', 'z']",
+    "signal.segment == 'x' && signal.segment != 'x'",
+    "signal.rate >= 1.0 && signal.rate < 1.0",
+    "signal.rate == -1.0 && signal.rate > 0.0",
+    "(signal.rate > 1.0 && signal.shared) && !(signal.rate > 0.5)",
+    "5 < signal.open_cases && signal.shared && 3 > signal.open_cases",
+    "signal.shared && !signal.shared",
+    "signal.shared && signal.shared == false",
+    "has(profile.vip) && !has(profile.vip)",
+    "signal.segment.contains('x') && !signal.segment.contains('x')",
+    "!(signal.open_cases <= 5 || signal.open_cases >= 3)",
+    "has(event.value) && (event.value > 2.0 && event.value < 1.0)",
+]
+
+
+@pytest.mark.parametrize("text", CONTRADICTIONS)
+def test_what_contradicts_itself_is_refused(text: str) -> None:
+    """Bounds that no value meets together would refuse everybody, in silence."""
+    with pytest.raises(ConfigurationError, match="can never be true") as caught:
+        compiled(text)
+    assert caught.value.place == f"{FILE}:5"
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "signal.shared && false",
+        "signal.segment in []",
+        "signal.open_cases > 5 && 1 == 1 && signal.open_cases < 5",
+    ],
+)
+def test_what_is_always_false_is_refused(text: str) -> None:
+    """A condition that a constant makes false is told from one that can be true."""
+    with pytest.raises(ConfigurationError, match="can never be true"):
+        compiled(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "signal.shared || !signal.shared",
+        "signal.shared || true",
+        "signal.open_cases > 3 || signal.open_cases < 5",
+        "has(profile.vip) || !has(profile.vip)",
+        "signal.shared ? signal.rate < 1.0 || signal.rate >= 1.0 : true",
+    ],
+)
+def test_what_is_always_true_is_refused(text: str) -> None:
+    """A condition that every customer meets decides nothing."""
+    with pytest.raises(ConfigurationError, match="is always true"):
+        compiled(text)
+
+
+def test_a_contradiction_is_placed_where_it_stands() -> None:
+    """The part that cannot be true is named, not the whole condition."""
+    with pytest.raises(ConfigurationError) as caught:
+        compiled("signal.shared && (signal.rate > 2.0 &&\nsignal.rate < 1.0)")
+    assert "`signal.rate > 2.0 && signal.rate < 1.0` contradicts" in caught.value.cause
+
+
+def test_many_ways_are_not_gone_through() -> None:
+    """A condition with more ways of being true than are looked at is let pass, and at once."""
+    many = " && ".join(
+        f"(signal.open_cases == {n} || signal.segment == '{n}' || signal.rate > {n}.0)"
+        for n in range(12)
+    )
+    assert compiled(many)
+
+
+tests_of_whole = st.builds(
+    lambda sign, n: f"signal.open_cases {sign} {n}",
+    st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),
+    st.integers(-3, 3),
+)
+tests_of_rate = st.builds(
+    lambda sign, n: f"signal.rate {sign} {float(n)}",
+    st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),
+    st.integers(-2, 2),
+)
+tests_of_words = st.builds(
+    lambda word, several: (
+        f"signal.segment in {several!r}" if several else f"signal.segment == '{word}'"
+    ),
+    st.sampled_from("ab"),
+    st.lists(st.sampled_from("ab"), max_size=2),
+)
+single_tests = st.one_of(
+    tests_of_whole,
+    tests_of_rate,
+    tests_of_words,
+    st.sampled_from(["signal.shared", "has(profile.vip)"]),
+    st.builds(lambda value: f"(has(profile.vip) && profile.vip == {value})",
+              st.sampled_from(["true", "false"])),
+)  # fmt: skip
+formulas = st.recursive(
+    single_tests,
+    lambda inner: st.one_of(
+        st.builds(lambda one: f"!({one})", inner),
+        st.builds(lambda one, two: f"({one} && {two})", inner, inner),
+        st.builds(lambda one, two: f"({one} || {two})", inner, inner),
+        st.builds(lambda one, two, three: f"({one} ? {two} : {three})", inner, inner, inner),
+    ),
+    max_leaves=6,
+)
+# Each value that a test names, what lies between two of them, and what lies beyond.
+EVERYBODY = [
+    {
+        "signal.open_cases": cases,
+        "signal.rate": rate / 2,
+        "signal.segment": segment,
+        "signal.shared": shared,
+        **({} if vip is None else {"profile.vip": vip}),
+    }
+    for cases in range(-4, 5)
+    for rate in range(-5, 6)
+    for segment in "abc"
+    for shared in (False, True)
+    for vip in (None, False, True)
+]
+
+
+def nested(fields: dict[str, Any], labels: dict[str, FieldLabel]) -> dict[str, Any]:
+    """Fields as the engine would take them if a condition were run as it is written."""
+    roots: dict[str, Any] = {name.split(".")[0]: {} for name in labels}
+    for name, said in fields.items():
+        root, last = name.split(".")
+        roots[root][last] = said
+    return roots
+
+
+@PROPERTY
+@given(formulas.filter(lambda text: len(text) <= 600))
+def test_only_what_is_always_the_same_is_refused(text: str) -> None:
+    """A condition is refused as constant exactly where it comes to the same for everybody."""
+    labels = {name: FIELDS[name] for name in FIELDS if not name.startswith("event.")}
+    program = cel.compile(text)
+    came_to = {program.execute(cel.Context(nested(fields, labels))) for fields in EVERYBODY}
+    try:
+        compiled(text)
+        said = {True, False}
+    except ConfigurationError as error:
+        if "nested" in error.cause:
+            return
+        said = {"always" in error.cause}
+    assert came_to == said
 
 
 # Presence
@@ -521,6 +675,12 @@ people = st.fixed_dictionaries(
 )
 
 
+def _is_constant(error: ConfigurationError, part: Part, fields: Mapping[str, Any]) -> bool:
+    """Whether the condition comes to what it is refused for always coming to."""
+    always, never = "is always true" in error.cause, "can never be true" in error.cause
+    return (always or never) and bool(part.of(fields)) is always
+
+
 @PROPERTY
 @given(conditions.filter(lambda part: len(part.text) <= 600), st.lists(people, min_size=1))
 def test_a_condition_comes_to_what_it_says(part: Part, everyone: list[dict[str, Any]]) -> None:
@@ -531,7 +691,7 @@ def test_a_condition_comes_to_what_it_says(part: Part, everyone: list[dict[str, 
         assert error.cause in (  # noqa: PT017 - nothing else may be wrong with it
             "the condition reads no field, so it is always the same",
             "the condition is nested too deeply",
-        )
+        ) or all(_is_constant(error, part, fields) for fields in everyone)
         return
     for fields in everyone:
         assert condition.holds(fields) is bool(part.of(fields))

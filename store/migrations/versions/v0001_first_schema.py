@@ -266,6 +266,19 @@ def upgrade() -> None:
     )
     op.create_index(op.f('ix_logouts_profile_id'), 'logouts', ['profile_id'], unique=False)
     op.create_index(op.f('ix_identifiers_profile_id'), 'identifiers', ['profile_id'], unique=False)
+    op.create_table('inquiries',
+    sa.Column('inquiry_id', STRING, nullable=False),
+    sa.Column('profile_id', STRING, nullable=False),
+    sa.Column('action', STRING, nullable=False),
+    sa.Column('journey', STRING, nullable=False),
+    sa.Column('audience', STRING, nullable=False),
+    sa.Column('by', STRING, nullable=False),
+    sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('about_at', sa.BigInteger(), nullable=False),
+    sa.Column('verdict', STRING, nullable=False),
+    sa.PrimaryKeyConstraint('inquiry_id', name=op.f('pk_inquiries'))
+    )
+    op.create_index(op.f('ix_inquiries_profile_id'), 'inquiries', ['profile_id'], unique=False)
     op.create_table('instances',
     sa.Column('profile_id', STRING, nullable=False),
     sa.Column('journey', STRING, nullable=False),
@@ -436,6 +449,8 @@ def downgrade() -> None:
     op.drop_table('ledger_roots')
     op.drop_table('kill_switches')
     op.drop_table('instances')
+    op.drop_index(op.f('ix_inquiries_profile_id'), table_name='inquiries')
+    op.drop_table('inquiries')
     op.drop_index(op.f('ix_identifiers_profile_id'), table_name='identifiers')
     op.drop_table('identifiers')
     op.drop_index(op.f('ix_requests_profile_id'), table_name='requests')
