@@ -15,6 +15,7 @@ from profiles.arrivals import Draft
 from profiles.cancelling import Scope, ask_again, cancel, everybody
 from profiles.prints import content_print, domain_ref, identifier_ref
 from profiles.readers.claims import normalise
+from profiles.requests import evidence_key
 from profiles.terms import Terms
 from store import keys
 from store import tables as t
@@ -209,15 +210,8 @@ class Notes:
         )
 
     def _evidence_key(self, draft: Draft, snapshot: Snapshot) -> None:
-        root = draft.own
-        for _, wrapped in snapshot.rows(queries.EVIDENCE_KEYS, people=[root]):
-            self._vault.unwrap(root, "evidence", wrapped)
-            return
-        wrapped = self._vault.new_key(root, "evidence")
-        draft.perceived.new_profiles.append(root)
-        draft.perceived.work.insert(
-            t.data_keys, profile_id=root, retention="evidence", wrapped=wrapped
-        )
+        if evidence_key(draft.perceived.work, snapshot, self._vault, draft.own):
+            draft.perceived.new_profiles.append(draft.own)
 
     def _note_block(self, draft: Draft, said: consents.Block, snapshot: Snapshot) -> None:
         event = draft.perceived.arrival.event

@@ -21,7 +21,7 @@ from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
 from profiles.identifying import Identifying
 from profiles.labels import nested, visible
-from profiles.membership import Identified
+from profiles.membership import Identified, first_followed
 from profiles.notes import Notes
 from profiles.pool import Pool
 from profiles.prints import (
@@ -33,7 +33,7 @@ from profiles.prints import (
     pass_print,
 )
 from profiles.regrouping import Regrouping
-from profiles.state import Fragment, folded
+from profiles.state import ADDRESS_KINDS, Fragment, folded
 from profiles.stated import restricts, statements
 from profiles.terms import Terms
 from profiles.zones import zone
@@ -48,7 +48,6 @@ OBSERVED_EVENT = "contact_observed"
 CASE_CLOSED_EVENT = "case_closed"
 HANDOFF_ACCEPTED_EVENT = "handoff_accepted"
 RECENT = timedelta(days=7)
-ADDRESS_KINDS = ("email", "phone")
 
 _Holders = Mapping[str, Sequence[tuple[str, int | None]]]
 """Who uses each contact point, and until when it cannot be reached."""
@@ -63,7 +62,7 @@ class People:
         self._terms = terms
         self._notes = Notes(database.vault, terms)
         self._enrolment = Enrolment(database.vault, terms)
-        self._identifying = Identifying(database.vault, terms.identity)
+        self._identifying = Identifying(database.vault, terms)
 
     @property
     def terms(self) -> Terms:
@@ -201,7 +200,7 @@ class People:
             t.profiles,
             profile_id=own,
             root_id=draft.root_id,
-            joined_at=micros(perceived.arrival.event.received_at),
+            followed=first_followed(draft.root_id, perceived.arrival.event.received_at),
             created_at=first_at,
             updated_at=last_at,
             sealed=sealed,
