@@ -184,6 +184,8 @@ class Context:
     `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
     newest first; `contacts_truncated` says that older ones inside the longest window exist, and
     `tallies` then holds the count of every cap.
+    `minor` says that the person is one, who is not profiled; `access_needs` are those that the
+    policies name.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -212,6 +214,8 @@ class Context:
     open_cases: tuple[str, ...] = ()
     human_in_charge: bool = False
     restricted: bool = False
+    minor: bool = False
+    access_needs: tuple[str, ...] = ()
     kill_switches: tuple[str, ...] = ()
     revisions: Mapping[str, int] = field(default_factory=dict)
 

@@ -34,6 +34,7 @@ from policies.rules.consent import ConsentRule, Reachable, SuppressionRule
 from policies.rules.contact import QuietHours
 from policies.rules.engagement import ApprovalRule, EngagementRule, HumanDecision, OfferLeft
 from policies.rules.standing import (
+    AccessNeed,
     HumanInCharge,
     KillSwitch,
     KnownTool,
@@ -72,6 +73,7 @@ class Guard:
             StillWanted(policies),
             Restricted(),
             HumanInCharge(),
+            AccessNeed(policies),
             Reachable(policies),
             ConsentRule(policies),
             SuppressionRule(policies),

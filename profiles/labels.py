@@ -1,7 +1,11 @@
-"""What rules and texts may see of a person and an event: the labelled fields, and no others."""
+"""What rules and texts may see of a person and an event: the labelled fields, and no others.
+
+Whom to protect is seen in any case, and for nothing else.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +39,29 @@ def visible(
         else:
             fields[label.name] = value
     return fields, tuple(withheld)
+
+
+def is_minor(terms: Terms, person: Fragment) -> bool:
+    """Whether the trait `age_band` is one of the workspace's bands of minors."""
+    bands = {_folded(band) for band in terms.minors}
+    return not bands.isdisjoint(_labels(person, "age_band"))
+
+
+def access_needs(terms: Terms, person: Fragment) -> tuple[str, ...]:
+    """Those needs in the trait `access_needs`, a text or a list of them, that close a channel."""
+    said = _labels(person, "access_needs")
+    return tuple(need for need in sorted(terms.access_needs) if _folded(need) in said)
+
+
+def _labels(person: Fragment, name: str) -> set[str]:
+    trait = person.traits.get(name)
+    value = None if trait is None else trait.value
+    said = value if isinstance(value, list) else [value]
+    return {_folded(str(one)) for one in said if isinstance(one, str | int)}
+
+
+def _folded(label: str) -> str:
+    return "_".join(re.findall(r"\w+", label.casefold().replace("_", " ")))
 
 
 def nested(value: Any, path: str) -> Any:

@@ -20,7 +20,7 @@ from profiles import consents, queries, signals
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
 from profiles.identifying import Identifying
-from profiles.labels import nested, visible
+from profiles.labels import access_needs, is_minor, nested, visible
 from profiles.membership import Identified, first_followed
 from profiles.notes import Notes
 from profiles.pool import Pool
@@ -270,13 +270,14 @@ class People:
         tallies: tuple[Tally, ...] = ()
         open_cases = pool.cases(ids)
         lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
+        minor = is_minor(terms, person)
         fields, withheld = visible(terms, brand, person, event)
         if draft.asks:
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
             if truncated:
                 tallies = pool.tallies(ids, refs, arrival.asked.parent_id, arrival.now)
             fields |= _signals(draft, person, contacts, open_cases)
-            if signals.refuses_profiling(lines, ids, refs, brand, terms):
+            if minor or signals.refuses_profiling(lines, ids, refs, brand, terms, arrival.now):
                 withheld = (*withheld, *signals.names(terms))
             else:
                 fields |= signals.behaviour(
@@ -309,6 +310,8 @@ class People:
             open_cases=open_cases,
             human_in_charge=pool.human_in_charge(ids),
             restricted=pool.restricted(ids),
+            minor=minor,
+            access_needs=access_needs(terms, person),
             kill_switches=pool.switches,
             revisions=pool.revisions(self._keys_read(draft, brand)),
         )

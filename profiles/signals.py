@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +23,7 @@ from store.instants import micros
 
 VALUE_MAX = 1e9
 INTENT_DECAY = 0.85
+PROFILE = "profile"
 FOLLOWED_WITHIN_DAYS = 7
 _NAMES = (
     "churn_hazard",
@@ -77,19 +79,28 @@ def _thousandths(event: Event, brand: str, terms: SignalTerms) -> int:
 
 
 def refuses_profiling(
-    lines: Sequence[Consent], ids: tuple[str, ...], refs: Iterable[str], brand: str, terms: Terms
+    lines: Sequence[Consent],
+    ids: tuple[str, ...],
+    refs: Iterable[str],
+    brand: str,
+    terms: Terms,
+    now: datetime,
 ) -> bool:
-    """Whether the person said no, at any contact point, to being profiled by this controller."""
-    if not any(line.purpose in (None, "profile") and line.kind != "grant" for line in lines):
+    """Whether the person said no, at any contact point, to being profiled by this controller.
+
+    A yes that has run out is none, and one that is awaited is none yet.
+    """
+    said = [
+        replace(line, brand=None, channel=None) if line.purpose == PROFILE else line
+        for line in lines
+        if line.purpose in (None, PROFILE)
+    ]
+    if not said:
         return False
     controller = terms.controllers[brand]
     return any(
-        answer(
-            lines,
-            ConsentQuestion(ids, controller, brand, "", "profile", None, point),
-            max(line.received_at for line in lines),
-        ).value
-        in ("denied", "objection", "conflict")
+        answer(said, ConsentQuestion(ids, controller, brand, "", PROFILE, None, point), now).value
+        not in ("granted", "unset")
         for point in (None, *refs)
     )
 

@@ -199,6 +199,8 @@ def make_terms(workspace: Workspace) -> Terms:
         },
         words=read_words(tuple(workspace.input.stop_words)),
         caps=workspace.cap_scopes,
+        minors=workspace.policies.minors,
+        access_needs=tuple(workspace.policies.access_needs),
         topics=frozenset(a.topic for a in workspace.actions.values() if a.topic is not None),
         signals=SignalTerms(
             purchases=frozenset(workspace.signals.purchases),

@@ -175,6 +175,36 @@ class StillWanted(Speaker):
         return self.forbid("stale_event", reason, read=self.reads(question))
 
 
+class AccessNeed(Speaker):
+    """A channel that somebody cannot use is no channel to them, whatever it is for."""
+
+    __slots__ = ("_policies",)
+
+    def __init__(self, policies: PolicySet) -> None:
+        super().__init__("access-need", _PLACE)
+        self._policies = policies
+
+    def reads(self, question: Question) -> Mapping[str, Any]:
+        """The customer's access needs, and the channel."""
+        return {
+            "access_needs": list(question.context.access_needs),
+            "channel": question.candidate.action.channel,
+        }
+
+    def ask(self, question: Question) -> Finding:
+        """Forbids the channels that a need closes."""
+        channel = question.candidate.action.channel
+        for need in question.context.access_needs:
+            if channel is not None and channel in self._policies.access_needs.get(need, ()):
+                return self.forbid(
+                    "not_suitable",
+                    f"the customer cannot use {self._policies.channels[channel].title}",
+                    read=self.reads(question),
+                    counterfactual="use another channel",
+                )
+        return self.passed
+
+
 class HumanInCharge(Speaker):
     """While a person owns the conversation, machines do not talk over them."""
 

@@ -185,6 +185,41 @@ def test_nobody_is_recognised_who_refused(tmp_path: Path) -> None:
         assert len(seen(shop, "user_id:u1").members) == 2
 
 
+def test_an_objection_to_everything_ends_recognition_for_good(tmp_path: Path) -> None:
+    """It names no purpose, and is no less a no to that one; what is heard later changes nothing."""
+    device = {"anonymous_id": "v1"}
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            named("page_viewed", "2026-10-05T08:00:00Z", device),
+            named("page_viewed", "2026-10-05T08:01:00Z", {"user_id": "u1", **device}),
+            consent("objection", "2026-10-05T08:02:00Z", "u1", None, purpose=None),
+        )
+        assert len(seen(shop, "user_id:u1").members) == 1
+        shop.run(
+            named("page_viewed", "2026-10-05T08:03:00Z", {"user_id": "u1", "email": "a@x.example"})
+        )
+        assert len(seen(shop, "user_id:u1").members) == 1
+        (link,) = seen(shop, "user_id:u1").links
+        assert link.why == "refused"
+
+
+def test_an_old_yes_does_not_bring_recognition_back(tmp_path: Path) -> None:
+    """A yes from before the no that is heard after it is none, as everywhere in the ledger."""
+    device = {"anonymous_id": "v1"}
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            named("page_viewed", "2026-10-05T08:01:00Z", {"user_id": "u1", **device}),
+            named("page_viewed", "2026-10-05T08:02:00Z", device),
+            consent("denied", "2026-10-05T08:10:00Z", "u1", None, purpose="personalise"),
+            consent("granted", "2026-10-05T08:05:00Z", "u1", "email", purpose="personalise"),
+        )
+        assert len(seen(shop, "user_id:u1").members) == 1
+        shop.run(
+            consent("granted", "2026-10-05T08:20:00Z", "u1", "email", purpose="personalise"),
+        )
+        assert len(seen(shop, "user_id:u1").members) == 2
+
+
 def test_16_denied_and_granted_on_one_key(tmp_path: Path, store: str) -> None:
     """Case 16: denied + granted, same key (p@x). After merge: denied; promo denied `consent`, next
     null, and no conflict."""
