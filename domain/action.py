@@ -46,6 +46,7 @@ class Action:
     `propensity` is a probability, `value` the worth of success in the brand's currency units,
     `context_weight` a factor (1 = neutral); `levers` are percentages that add up
     (20 and 35 make a factor of 1.55). `defer_for` bounds how long a held contact stays wanted.
+    `sensitive`: what it says is for the customer alone, and goes to no address that others share.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Action:
     mandatory: bool = False
     urgency: Urgency = "normal"
     promotional: bool = False
+    sensitive: bool = False
     significance: Significance = "none"
     defer_for: timedelta = timedelta(days=1)
     place: str = ""

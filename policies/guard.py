@@ -40,6 +40,7 @@ from policies.rules.standing import (
     KnownTool,
     PolicyExists,
     Restricted,
+    SharedAddress,
     StillWanted,
 )
 
@@ -74,6 +75,7 @@ class Guard:
             Restricted(),
             HumanInCharge(),
             AccessNeed(policies),
+            SharedAddress(),
             Reachable(policies),
             ConsentRule(policies),
             SuppressionRule(policies),

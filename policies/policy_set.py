@@ -46,6 +46,7 @@ BUILT_IN_RULES: tuple[str, ...] = (
     "restricted",
     "human-in-charge",
     "access-need",
+    "shared-address",
     "reachable",
     "consent",
     "suppression",

@@ -162,7 +162,7 @@ def make_reading(workspace: Workspace) -> Reading:
         names=given.names,
         confidence=given.confidence,
         blocked=frozenset(
-            normalise(ns, value, given.region) or Identifier(ns, value)
+            (normalise(ns, value, given.region) or Identifier(ns, value)).folded
             for ns, values in given.blocked.items()
             for value in values
         ),

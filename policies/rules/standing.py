@@ -205,6 +205,35 @@ class AccessNeed(Speaker):
         return self.passed
 
 
+class SharedAddress(Speaker):
+    """What is for the customer alone goes to no address that somebody else reads too."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("shared-address", _PLACE)
+
+    def reads(self, question: Question) -> Mapping[str, Any]:
+        """Whether the action is sensitive, and whether others use the address."""
+        point = question.candidate.contact_point
+        return {
+            "action.sensitive": question.candidate.action.sensitive,
+            "shared_address": point is not None and point.shared,
+        }
+
+    def ask(self, question: Question) -> Finding:
+        """Forbids what is sensitive at a shared address."""
+        point = question.candidate.contact_point
+        if not question.candidate.action.sensitive or point is None or not point.shared:
+            return self.passed
+        return self.forbid(
+            "content",
+            "it is for the customer alone, and others use the address",
+            read=self.reads(question),
+            counterfactual="use an address that is the customer's alone",
+        )
+
+
 class HumanInCharge(Speaker):
     """While a person owns the conversation, machines do not talk over them."""
 
