@@ -181,7 +181,8 @@ class Context:
     `profile_ids` are the person's fragments, the one that stands for the person first.
     `entering` maps each journey this event triggers to the key of the instance it would enter.
     `arms` are the person's assignments to holdouts.
-    `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
+    `fields` are labelled context fields by dotted name, `withheld` those that are kept from rules
+    and texts, or from texts alone. `contacts` are the most recent ones,
     newest first; `contacts_truncated` says that older ones inside the longest window exist, and
     `tallies` then holds the count of every cap.
     `minor` says that the person is one, who is not profiled; `access_needs` are those that the

@@ -30,8 +30,8 @@ from profiles.identity import (
     group,
 )
 from profiles.membership import Found, Identified, Naming, Side
+from profiles.permissions import on_recognition, refuse_recognition
 from profiles.prints import fragment_id, identifier_ref
-from profiles.recognition import on_recognition, refuse_recognition
 from profiles.state import Fragment, Known, opened, with_event
 from profiles.terms import Terms
 from profiles.zones import zones_of

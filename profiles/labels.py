@@ -15,9 +15,14 @@ from profiles.terms import Terms
 
 
 def visible(
-    terms: Terms, brand: str, person: Fragment, event: Event
+    terms: Terms, brand: str, person: Fragment, event: Event, *, impersonal: bool = False
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The labelled fields that may be seen, and the names of those withheld."""
+    """The labelled fields that may be seen, and the names of those withheld.
+
+    Args:
+        impersonal: the person will not be addressed personally: what texts may say of them is
+            withheld, from rules too unless it is also for deciding.
+    """
     fields: dict[str, Any] = {}
     withheld = []
     controller = terms.controllers[brand]
@@ -36,7 +41,11 @@ def visible(
             continue
         if label.category in ("special", "secret") or label.controller not in (None, controller):
             withheld.append(label.name)
-        else:
+            continue
+        personal = impersonal and root == "profile" and "personalise" in label.uses
+        if personal:
+            withheld.append(label.name)
+        if not personal or "decide" in label.uses:
             fields[label.name] = value
     return fields, tuple(withheld)
 

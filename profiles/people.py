@@ -23,6 +23,7 @@ from profiles.identifying import Identifying
 from profiles.labels import access_needs, is_minor, nested, visible
 from profiles.membership import Identified, first_followed
 from profiles.notes import Notes
+from profiles.permissions import PERSONALISE, PROFILE, refuses
 from profiles.pool import Pool
 from profiles.prints import (
     content_print,
@@ -271,13 +272,16 @@ class People:
         open_cases = pool.cases(ids)
         lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
         minor = is_minor(terms, person)
-        fields, withheld = visible(terms, brand, person, event)
+        asked = lines, ids, refs, terms.controllers[brand], arrival.now
+        fields, withheld = visible(
+            terms, brand, person, event, impersonal=refuses(PERSONALISE, *asked)
+        )
         if draft.asks:
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
             if truncated:
                 tallies = pool.tallies(ids, refs, arrival.asked.parent_id, arrival.now)
             fields |= _signals(draft, person, contacts, open_cases)
-            if minor or signals.refuses_profiling(lines, ids, refs, brand, terms, arrival.now):
+            if minor or refuses(PROFILE, *asked):
                 withheld = (*withheld, *signals.names(terms))
             else:
                 fields |= signals.behaviour(

@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from domain.consent import Consent, ConsentQuestion, answer
 from domain.event import Event
 from profiles.activity import EVENT_DAYS, PURCHASE_DAYS, Activity, Bought, Busy, Moment, joined
 from profiles.arrivals import Draft
@@ -23,7 +21,6 @@ from store.instants import micros
 
 VALUE_MAX = 1e9
 INTENT_DECAY = 0.85
-PROFILE = "profile"
 FOLLOWED_WITHIN_DAYS = 7
 _NAMES = (
     "churn_hazard",
@@ -76,33 +73,6 @@ def _thousandths(event: Event, brand: str, terms: SignalTerms) -> int:
     if isinstance(currency, str) and currency.upper() != terms.currencies.get(brand):
         return 0
     return round(value * 1000) if 0 <= value <= VALUE_MAX else 0
-
-
-def refuses_profiling(
-    lines: Sequence[Consent],
-    ids: tuple[str, ...],
-    refs: Iterable[str],
-    brand: str,
-    terms: Terms,
-    now: datetime,
-) -> bool:
-    """Whether the person said no, at any contact point, to being profiled by this controller.
-
-    A yes that has run out is none, and one that is awaited is none yet.
-    """
-    said = [
-        replace(line, brand=None, channel=None) if line.purpose == PROFILE else line
-        for line in lines
-        if line.purpose in (None, PROFILE)
-    ]
-    if not said:
-        return False
-    controller = terms.controllers[brand]
-    return any(
-        answer(said, ConsentQuestion(ids, controller, brand, "", PROFILE, None, point), now).value
-        not in ("granted", "unset")
-        for point in (None, *refs)
-    )
 
 
 def names(terms: Terms) -> tuple[str, ...]:

@@ -151,3 +151,26 @@ def test_a_need_that_closes_no_channel_of_ours_is_refused(tmp_path: Path) -> Non
     ):
         pass
     assert told.value.place == "policies/protection.yaml:8"
+
+
+def test_who_will_not_be_addressed_personally_is_not(tmp_path: Path) -> None:
+    """Without permission to personalise a text says nothing of the profile; rules may still ask."""
+    changes = {
+        **BY_MAIL,
+        "policies/fields.yaml": (
+            "  profile.plan:\n    type: string\n    uses: [decide]\n",
+            "  profile.plan:\n    type: string\n    uses: [decide, personalise]\n",
+        ),
+    }
+    ann = {"first_name": "Ann", "plan": "gold"}
+    with open_shop(tmp_path / "w", changes=changes) as shop:
+        shop.run(consent("granted", "2026-10-05T08:00:00Z", email="a@x.example", traits=ann))
+        shop.run(cart("2026-10-05T08:05:00Z", cart_id="k-1"))
+        shop.run(consent("denied", "2026-10-05T08:10:00Z", channel=None, purpose="personalise"))
+        line = shop.one(cart("2026-10-07T09:00:00Z", cart_id="k-2"))
+        seen = context(shop, line)
+        assert seen["withheld"] == ["profile.first_name", "profile.plan"]
+        assert seen["fields"]["profile.plan"] == "gold"
+        before, after = (one.read_text() for one in shop.sent("email"))
+        assert "Hello Ann" in before
+        assert "Hello there" in after

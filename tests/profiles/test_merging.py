@@ -220,6 +220,19 @@ def test_an_old_yes_does_not_bring_recognition_back(tmp_path: Path) -> None:
         assert len(seen(shop, "user_id:u1").members) == 2
 
 
+def test_a_phone_that_will_not_be_tracked_joins_nobody(tmp_path: Path) -> None:
+    """The row of zeros that stands for no device is nobody's in the workspace of `init`."""
+    nothing = {"device_id": "00000000-0000-0000-0000-000000000000"}
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            named("page_viewed", "2026-10-05T08:00:00Z", {"email": "a@x.example", **nothing}),
+            named("page_viewed", "2026-10-05T08:01:00Z", {"email": "b@x.example", **nothing}),
+        )
+        one, other = seen(shop, "email:a@x.example"), seen(shop, "email:b@x.example")
+        assert one.profile_id != other.profile_id
+        assert [known.ns for known in one.whole.identifiers] == ["email"]
+
+
 def test_16_denied_and_granted_on_one_key(tmp_path: Path, store: str) -> None:
     """Case 16: denied + granted, same key (p@x). After merge: denied; promo denied `consent`, next
     null, and no conflict."""

@@ -1,9 +1,10 @@
-"""Who will not be recognised by a device: what was said about it, and what that comes to (pure)."""
+"""What a person lets us do with their data, apart from being contacted (pure)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from domain.consent import Consent, ConsentQuestion, answer
 from domain.errors import InputError
@@ -12,10 +13,36 @@ from profiles.stated import statements
 from profiles.terms import Terms
 
 PERSONALISE = "personalise"
+PROFILE = "profile"
+
+
+def refuses(
+    permission: str,
+    lines: Sequence[Consent],
+    ids: tuple[str, ...],
+    refs: Iterable[str],
+    controller: str,
+    now: datetime,
+) -> bool:
+    """Whether the person said no to this, at any contact point, to this controller.
+
+    A yes that has run out is none, and one that is awaited is none yet.
+    """
+    said = [
+        replace(line, brand=None, channel=None) if line.purpose == permission else line
+        for line in lines
+        if line.purpose in (None, permission)
+    ]
+    if not said:
+        return False
+    asked = (
+        ConsentQuestion(ids, controller, "", "", permission, None, point) for point in (None, *refs)
+    )
+    return any(answer(said, ask, now).value not in ("granted", "unset") for ask in asked)
 
 
 def on_recognition(event: Event, terms: Terms) -> tuple[Consent, ...]:
-    """What an event says about it, as lines of nobody yet.
+    """What an event says about being recognised by a device, as lines of nobody yet.
 
     One that cannot be understood says nothing: it will be refused.
     """
