@@ -230,7 +230,7 @@ def _personal(workspace: Workspace, context: Context) -> Mapping[str, Any]:
     return {
         name: value
         for name, value in context.fields.items()
-        if name in labels and "personalise" in labels[name].uses
+        if name in labels and "personalise" in labels[name].uses and name not in context.withheld
     }
 
 

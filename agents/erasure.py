@@ -24,9 +24,8 @@ from domain.event import Identifier
 from domain.verdict import Audience
 from profiles import queries, requests
 from profiles.identifying import known_ref
-from profiles.people import ADDRESS_KINDS
 from profiles.requests import Kept, Receipt
-from profiles.state import Fragment, opened
+from profiles.state import ADDRESS_KINDS, Fragment, opened
 from store import keys
 from store import tables as t
 from store.database import Snapshot

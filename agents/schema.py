@@ -18,7 +18,7 @@ Percent = Annotated[float, Field(ge=-100, le=1000)]
 
 
 class ActionEntry(Strict):
-    """One action of `actions.yaml`."""
+    """One action of `actions.yaml`. A `sensitive` one goes to no address that others share."""
 
     title: Title = Field(examples=["Remind by e-mail"])
     tool: Literal["message", "offer", "case", "handoff"] = Field(examples=["message"])
@@ -40,6 +40,7 @@ class ActionEntry(Strict):
     mandatory: bool = False
     urgency: Urgency = "normal"
     promotional: bool = False
+    sensitive: bool = False
     significance: Significance = "none"
     defer_for: Duration | None = None
     substitutes: list[Id] = Field(default=[], examples=[["remind_by_email"]])

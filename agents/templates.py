@@ -1,8 +1,8 @@
 """Fills the declared merge fields of a message, and nothing else.
 
 `{{ profile.first_name | there }}` is a field with what to say where it is absent. An optional
-field without such a default is refused at load. To a shared contact point no `profile` field
-goes: somebody else may read it.
+field without such a default is refused at load. To a shared contact point goes no `profile` field
+and no field whose own name ends in `name`: somebody else may read it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def fill(text: str, fields: Mapping[str, Any], *, shared: bool) -> str:
 
     def value(match: re.Match[str]) -> str:
         name, default = match.group(1), match.group(2) or ""
-        if shared and name.startswith("profile."):
+        if shared and (name.startswith("profile.") or name.endswith("name")):
             return default
         found = fields.get(name)
         return default if found is None else _spoken(found)

@@ -51,6 +51,7 @@ class Action:
     (20 and 35 make a factor of 1.55). `defer_for` bounds how long a held contact stays wanted.
     `substitutes` are the actions that say the same another way, `escalation` is the case or
     hand-off that it becomes where a rule asks for a person instead.
+    `sensitive`: what it says is for the customer alone, and goes to no address that others share.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Action:
     mandatory: bool = False
     urgency: Urgency = "normal"
     promotional: bool = False
+    sensitive: bool = False
     significance: Significance = "none"
     defer_for: timedelta = timedelta(days=1)
     substitutes: tuple[str, ...] = ()

@@ -251,9 +251,11 @@ class Context:
     `zones_of_address` are the time zones the postal address may be in.
     `jurisdictions` are the laws that may apply to the person, by address, billing country,
     residence and numbers; none known means unknown, and the strictest that is configured applies.
-    `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
-    newest first; `contacts_truncated` says that older ones inside the longest window exist, and
-    `tallies` then holds the count of every cap.
+    `fields` are labelled context fields by dotted name, `withheld` those that are kept from rules
+    and texts, or from texts alone. `contacts` are the most recent ones, newest first;
+    `contacts_truncated` says that older ones inside the longest window exist, and `tallies` then
+    holds the count of every cap. `minor` says that the person is one, who is not profiled;
+    `access_needs` are those that the policies name.
     `stale` are the fields that are too old to promote by, each with the source that is silent.
     `occurrences`, `told`, `budgets` and `scheduled` (the first due) are what rules across teams ask
     about, and are empty where there is no such rule.
@@ -287,6 +289,8 @@ class Context:
     open_cases: tuple[str, ...] = ()
     human_in_charge: bool = False
     restricted: bool = False
+    minor: bool = False
+    access_needs: tuple[str, ...] = ()
     kill_switches: tuple[str, ...] = ()
     occurrences: tuple[Occurrence, ...] = ()
     told: tuple[Told, ...] = ()

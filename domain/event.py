@@ -25,6 +25,11 @@ class Identifier:
     def __str__(self) -> str:
         return f"{self.ns}:{self.value}"
 
+    @property
+    def folded(self) -> Identifier:
+        """The same without regard to case."""
+        return Identifier(self.ns, self.value.casefold())
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -42,11 +42,13 @@ from policies.rules.engagement import (
 from policies.rules.look_ahead import LookAhead
 from policies.rules.quiet import QuietHours
 from policies.rules.standing import (
+    AccessNeed,
     HumanInCharge,
     KillSwitch,
     KnownTool,
     PolicyExists,
     Restricted,
+    SharedAddress,
     StillWanted,
 )
 
@@ -80,6 +82,8 @@ class Guard:
             StillWanted(policies),
             Restricted(),
             HumanInCharge(),
+            AccessNeed(policies),
+            SharedAddress(),
             Reachable(policies),
             ConsentRule(policies),
             SuppressionRule(policies),

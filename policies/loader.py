@@ -81,7 +81,17 @@ def load_policies(files: Mapping[str, str]) -> PolicySet:
     _check_unique((*rules, *approvals))
     _check_scopes(loaded, purposes, channels)
     version = sha256(canonical(dict(files))).hexdigest()[:16]
-    return PolicySet(version, purposes, channels, fields, rules, approvals, caps)
+    return PolicySet(
+        version,
+        purposes,
+        channels,
+        fields,
+        rules,
+        approvals,
+        caps,
+        tuple(band for _, file in loaded for band in file.minors),
+        _access_needs(loaded, channels),
+    )
 
 
 def compile_text(
@@ -190,6 +200,27 @@ def _channels(loaded: Iterable[Loaded]) -> dict[str, ChannelPolicy]:
             all_zones = entry.zones == "all" or entry.address == "phone"
             channels[name] = ChannelPolicy(name, entry.title, entry.address, all_zones, place)
     return channels
+
+
+def _access_needs(
+    loaded: Iterable[Loaded], channels: Mapping[str, ChannelPolicy]
+) -> dict[str, frozenset[str]]:
+    needs: dict[str, frozenset[str]] = {}
+    places: dict[str, str] = {}
+    for document, file in loaded:
+        for name, closes in file.access_needs.items():
+            place = document.place("access_needs", name)
+            if name in needs:
+                raise _twice("access need", name, place, places[name])
+            unknown = [channel for channel in closes if channel not in channels]
+            if unknown:
+                raise ConfigurationError(
+                    f"access need `{name}` closes `{unknown[0]}`, which is not among channels",
+                    place=place,
+                    remedy=f"use one of {', '.join(sorted(channels)) or 'none declared'}",
+                )
+            needs[name], places[name] = frozenset(closes), place
+    return needs
 
 
 def _caps(loaded: Iterable[Loaded]) -> Iterable[FrequencyCap]:

@@ -45,6 +45,8 @@ BUILT_IN_RULES: tuple[str, ...] = (
     "still-wanted",
     "restricted",
     "human-in-charge",
+    "access-need",
+    "shared-address",
     "reachable",
     "consent",
     "suppression",
@@ -79,7 +81,10 @@ class ChannelPolicy:
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
-    """Everything the guard goes by. `version` is the SHA-256 of the files' text."""
+    """Everything the guard goes by. `version` is the SHA-256 of the files' text.
+
+    `minors` are the age bands of minors, `access_needs` the channels that each need closes.
+    """
 
     version: str
     purposes: Mapping[str, Purpose]
@@ -88,6 +93,8 @@ class PolicySet:
     rules: tuple[Rule, ...] = ()
     approvals: tuple[Rule, ...] = ()
     caps: tuple[Rule, ...] = field(default=())
+    minors: tuple[str, ...] = ()
+    access_needs: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def is_marketing(self, purpose: str) -> bool:
         """Whether this purpose is marketing; an undeclared one is taken to be."""

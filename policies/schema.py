@@ -26,6 +26,7 @@ EventName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._
 Reason = Annotated[str, StringConstraints(min_length=3, max_length=300)]
 ShownTo = list[Audience]
 Scope = list[Id]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
 class Strict(BaseModel):
@@ -220,7 +221,11 @@ class BudgetEntry(Strict):
 
 
 class PolicyFile(Strict):
-    """One file of a policy set; what several files say is taken together."""
+    """One file of a policy set; what several files say is taken together.
+
+    `minors` are the values of the trait `age_band` that mean a minor, who is not profiled.
+    `access_needs` maps what the trait `access_needs` may name to the channels that it closes.
+    """
 
     fields: dict[DottedName, FieldEntry] = {}
     purposes: dict[Id, PurposeEntry] = {}
@@ -234,3 +239,5 @@ class PolicyFile(Strict):
     budgets: list[BudgetEntry] = []
     rules: list[RuleEntry] = []
     approvals: list[ApprovalEntry] = []
+    minors: list[Label] = []
+    access_needs: dict[Id, Annotated[Scope, Field(min_length=1)]] = {}

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from domain.consent import Consent
 from domain.event import Event, Identifier
 from profiles import queries
 from profiles.arrivals import Perceived
-from profiles.consents import CONSENT_EVENT
 from profiles.identity import (
     ANONYMOUS,
     ANONYMOUS_FOR,
@@ -31,16 +31,17 @@ from profiles.identity import (
 )
 from profiles.jurisdictions import codes_of_number, is_somewhere, moves
 from profiles.membership import Found, Identified, Naming, Side
+from profiles.permissions import on_recognition, refuse_recognition
 from profiles.prints import fragment_id, identifier_ref
 from profiles.state import Fragment, Known, opened, with_event
+from profiles.terms import Terms
 from profiles.zones import zones_of
 from store import keys
 from store.database import Snapshot
-from store.instants import instant, micros
+from store.instants import micros
 from store.vault import Vault
 
 LOG = logging.getLogger("safeconduct.profiles")
-PERSONALISE = "personalise"
 _SLOT = int(ANONYMOUS_FOR.total_seconds()) * 1_000_000
 _GENERATIONS_MAX = 64
 
@@ -62,10 +63,10 @@ class Neighbours:
             return
         self._people.update({root: {} for root in missing})
         for row in self._snapshot.rows(queries.FRAGMENTS, roots=missing):
-            profile_id, root_id, _, _, sealed, wrapped, joined_at = row
+            profile_id, root_id, _, _, sealed, wrapped, followed = row
             fragment = opened(self._vault, profile_id, sealed, wrapped)
             if fragment is not None:
-                found = Found(profile_id, root_id, instant(joined_at), fragment)
+                found = Found(profile_id, root_id, followed, fragment)
                 self._people[root_id][profile_id] = found
 
     def members(self, root: str) -> Mapping[str, Found]:
@@ -105,7 +106,8 @@ class Neighbours:
                 return None
             roots = self._ruled_with(around, ruled)
         if around.found:
-            around.refused |= self._refusals(around.found)
+            for row in self._snapshot.rows(queries.ON_RECOGNITION, people=sorted(around.found)):
+                around.on_recognition.append(queries.consent_line(row))
         return around
 
     def _take(self, around: Around, roots: set[str]) -> set[str]:
@@ -134,24 +136,17 @@ class Neighbours:
             return set()
         return {root for _, root in self._snapshot.rows(queries.ROOTS, people=sorted(others))}
 
-    def _refusals(self, people: Collection[str]) -> set[str]:
-        """Those of these fragments through which somebody refused to be recognised."""
-        refused: dict[str, bool] = {}
-        for profile_id, kind in self._snapshot.rows(queries.REFUSALS, people=sorted(people)):
-            refused[profile_id] = kind in ("denial", "objection")
-        return {one for one, says in refused.items() if says}
-
 
 @dataclass(slots=True)
 class Around:
     """Neighbours: fragments by their ids, what was ruled about them, identifiers that too many
-    mention to be followed, and fragments that will not be recognised by a device."""
+    mention to be followed, and what was said about being recognised by a device."""
 
     vault: Vault
     found: dict[str, Found] = field(default_factory=dict)
     rulings: dict[Pair, Ruling] = field(default_factory=dict)
     hubs: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
+    on_recognition: list[Consent] = field(default_factory=list)
 
     def roots(self) -> set[str]:
         """Those that stand for these people as they were kept."""
@@ -163,8 +158,9 @@ class Around:
 
     def grouped(self, rules: IdentityRules, fragments: Mapping[str, Fragment]) -> Grouping:
         """Who is one person among these: the neighbours, or what they are about to become."""
+        refusing = refuse_recognition(self.on_recognition)
         pieces = [
-            piece_of(self.vault, rules, profile_id, fragment, refuses=profile_id in self.refused)
+            piece_of(self.vault, rules, profile_id, fragment, refuses=profile_id in refusing)
             for profile_id, fragment in sorted(fragments.items())
         ]
         return group(pieces, rules, self.rulings, self.hubs)
@@ -181,21 +177,22 @@ class Around:
             if len(sides) > 1
         ]
 
-    def moved(self, grouping: Grouping) -> dict[str, str]:
-        """The kept fragments that follow another root by this grouping."""
-        return {
-            profile_id: grouping.roots[profile_id]
+    def moved(self, grouping: Grouping) -> list[tuple[Found, str]]:
+        """The kept fragments that follow another root by this grouping, and which."""
+        return [
+            (found, grouping.roots[profile_id])
             for profile_id, found in sorted(self.found.items())
             if found.root_id != grouping.roots[profile_id]
-        }
+        ]
 
 
 class Identifying:
     """Finds people by a workspace's rules of identity."""
 
-    def __init__(self, vault: Vault, rules: IdentityRules) -> None:
+    def __init__(self, vault: Vault, terms: Terms) -> None:
         self._vault = vault
-        self._rules = rules
+        self._terms = terms
+        self._rules = terms.identity
 
     def find(self, fresh: Sequence[Perceived], snapshot: Snapshot) -> list[Identified]:
         """Who each of these is about, as of one instant of the store."""
@@ -285,9 +282,11 @@ class Identifying:
             found is None
             or after.identifiers is not before.identifiers
             or after.first_at != before.first_at
-            or _of_recognition(event)
         )
-        return _Sought(event, bearing, found, before, after, regroups, profile_id)
+        said = on_recognition(event, self._terms)
+        return _Sought(
+            event, bearing, found, before, after, regroups or bool(said), profile_id, said
+        )
 
     def _name_new(self, new: Sequence[_Sought], snapshot: Snapshot) -> None:
         """Give each new fragment its name: one that no erased fragment has."""
@@ -320,10 +319,7 @@ class Identifying:
         if around is None:
             return self._left_alone(one, neighbours)
         fragments = {**around.fragments(), one.own: one.after}
-        if _of_recognition(one.event):
-            said = str(one.event.properties.get("value")).strip().lower()
-            note = around.refused.add if said in ("denied", "objection") else around.refused.discard
-            note(one.own)
+        around.on_recognition += [replace(line, profile_id=one.own) for line in one.said]
         grouping = around.grouped(self._rules, fragments)
         root_id = grouping.roots[one.own]
         members = {profile_id: fragments[profile_id] for profile_id in grouping.members(root_id)}
@@ -386,7 +382,8 @@ class _Bearing:
 
 @dataclass(slots=True)
 class _Sought:
-    """One event on its way to a person; `own` is empty until a new fragment has its name."""
+    """One event on its way to a person; `own` is empty until a new fragment has its name. `said`
+    is what it says about being recognised, by nobody yet."""
 
     event: Event
     bearing: _Bearing
@@ -395,6 +392,7 @@ class _Sought:
     after: Fragment
     regroups: bool
     own: str
+    said: Sequence[Consent] = ()
 
     @property
     def is_new(self) -> bool:
@@ -429,11 +427,6 @@ def piece_of(
 
 def _root_first(root_id: str, fragments: Mapping[str, Fragment]) -> dict[str, Fragment]:
     return dict(sorted(fragments.items(), key=lambda item: (item[0] != root_id, item[0])))
-
-
-def _of_recognition(event: Event) -> bool:
-    """Whether the event says something about being recognised: a device may tell no more of it."""
-    return event.name == CONSENT_EVENT and event.properties.get("purpose") in (None, PERSONALISE)
 
 
 def _known(identifier: Identifier, event: Event, session: int) -> Known:

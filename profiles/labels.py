@@ -1,7 +1,11 @@
-"""What rules and texts may see of a person and an event: the labelled fields, and no others."""
+"""What rules and texts may see of a person and an event: the labelled fields, and no others.
+
+Whom to protect is seen in any case, and for nothing else.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +15,14 @@ from profiles.terms import Terms
 
 
 def visible(
-    terms: Terms, brand: str, person: Fragment, event: Event
+    terms: Terms, brand: str, person: Fragment, event: Event, *, impersonal: bool = False
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The labelled fields that may be seen, and the names of those withheld."""
+    """The labelled fields that may be seen, and the names of those withheld.
+
+    Args:
+        impersonal: the person will not be addressed personally: what texts may say of them is
+            withheld, from rules too unless it is also for deciding.
+    """
     fields: dict[str, Any] = {}
     withheld = []
     controller = terms.controllers[brand]
@@ -32,9 +41,36 @@ def visible(
             continue
         if label.category in ("special", "secret") or label.controller not in (None, controller):
             withheld.append(label.name)
-        else:
+            continue
+        personal = impersonal and root == "profile" and "personalise" in label.uses
+        if personal:
+            withheld.append(label.name)
+        if not personal or "decide" in label.uses:
             fields[label.name] = value
     return fields, tuple(withheld)
+
+
+def is_minor(terms: Terms, person: Fragment) -> bool:
+    """Whether the trait `age_band` is one of the workspace's bands of minors."""
+    bands = {_folded(band) for band in terms.minors}
+    return not bands.isdisjoint(_labels(person, "age_band"))
+
+
+def access_needs(terms: Terms, person: Fragment) -> tuple[str, ...]:
+    """Those needs in the trait `access_needs`, a text or a list of them, that close a channel."""
+    said = _labels(person, "access_needs")
+    return tuple(need for need in sorted(terms.access_needs) if _folded(need) in said)
+
+
+def _labels(person: Fragment, name: str) -> set[str]:
+    trait = person.traits.get(name)
+    value = None if trait is None else trait.value
+    said = value if isinstance(value, list) else [value]
+    return {_folded(str(one)) for one in said if isinstance(one, str | int)}
+
+
+def _folded(label: str) -> str:
+    return "_".join(re.findall(r"\w+", label.casefold().replace("_", " ")))
 
 
 def nested(value: Any, path: str) -> Any:

@@ -16,6 +16,7 @@ from profiles.cancelling import Scope, ask_again, cancel, everybody
 from profiles.overtaking import late_since
 from profiles.prints import content_print, domain_ref, identifier_ref
 from profiles.readers.claims import normalise
+from profiles.requests import evidence_key
 from profiles.terms import Terms
 from store import keys
 from store import tables as t
@@ -211,14 +212,7 @@ class Notes:
         )
 
     def _evidence_key(self, draft: Draft, snapshot: Snapshot) -> None:
-        root = draft.own
-        for _, wrapped in snapshot.rows(queries.EVIDENCE_KEYS, people=[root]):
-            self._vault.unwrap(root, "evidence", wrapped)
-            return
-        wrapped = self._vault.new_key(root, "evidence")
-        draft.perceived.work.insert(
-            t.data_keys, profile_id=root, retention="evidence", wrapped=wrapped
-        )
+        evidence_key(draft.perceived.work, snapshot, self._vault, draft.own)
 
     def _note_block(self, draft: Draft, said: consents.Block, snapshot: Snapshot) -> None:
         event = draft.perceived.arrival.event

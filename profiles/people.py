@@ -22,10 +22,11 @@ from profiles.enrolment import Enrolment
 from profiles.freshness import Freshness
 from profiles.identifying import Identifying
 from profiles.jurisdictions import whereabouts
-from profiles.labels import visible
-from profiles.membership import Identified
+from profiles.labels import access_needs, is_minor, visible
+from profiles.membership import Identified, first_followed
 from profiles.notes import Notes
 from profiles.overtaking import late_since, overtake
+from profiles.permissions import PERSONALISE, PROFILE, refuses
 from profiles.pool import Across, Pool
 from profiles.prints import (
     content_print,
@@ -36,7 +37,7 @@ from profiles.prints import (
     pass_print,
 )
 from profiles.regrouping import Regrouping
-from profiles.state import Fragment, folded
+from profiles.state import ADDRESS_KINDS, Fragment, folded
 from profiles.stated import restricts, statements
 from profiles.terms import Terms
 from store import keys
@@ -50,7 +51,6 @@ OBSERVED_EVENT = "contact_observed"
 CASE_CLOSED_EVENT = "case_closed"
 HANDOFF_ACCEPTED_EVENT = "handoff_accepted"
 RECENT = timedelta(days=7)
-ADDRESS_KINDS = ("email", "phone")
 
 _Holders = Mapping[str, Sequence[tuple[str, int | None]]]
 """Who uses each contact point, and until when it cannot be reached."""
@@ -65,7 +65,7 @@ class People:
         self._terms = terms
         self._notes = Notes(database.vault, terms)
         self._enrolment = Enrolment(database.vault, terms)
-        self._identifying = Identifying(database.vault, terms.identity)
+        self._identifying = Identifying(database.vault, terms)
 
     @property
     def terms(self) -> Terms:
@@ -201,7 +201,7 @@ class People:
             t.profiles,
             profile_id=own,
             root_id=draft.root_id,
-            joined_at=micros(perceived.arrival.event.received_at),
+            followed=first_followed(draft.root_id, perceived.arrival.event.received_at),
             created_at=first_at,
             updated_at=last_at,
             sealed=sealed,
@@ -275,7 +275,11 @@ class People:
         tallies: tuple[Tally, ...] = ()
         open_cases = pool.cases(ids)
         lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
-        fields, withheld = visible(terms, brand, person, event)
+        minor = is_minor(terms, person)
+        asked = lines, ids, refs, terms.controllers[brand], arrival.now
+        fields, withheld = visible(
+            terms, brand, person, event, impersonal=refuses(PERSONALISE, *asked)
+        )
         stale: Mapping[str, str] = {}
         if draft.asks:
             computed = ("signal.events_before", *signals.names(terms))
@@ -284,7 +288,7 @@ class People:
             if truncated:
                 tallies = pool.tallies(ids, refs, arrival.asked.parent_id, arrival.now)
             fields |= _signals(draft, person, contacts, open_cases)
-            if signals.refuses_profiling(lines, ids, refs, brand, terms):
+            if minor or refuses(PROFILE, *asked):
                 withheld = (*withheld, *signals.names(terms))
             else:
                 fields |= signals.behaviour(
@@ -319,6 +323,8 @@ class People:
             open_cases=open_cases,
             human_in_charge=pool.human_in_charge(ids),
             restricted=pool.restricted(ids),
+            minor=minor,
+            access_needs=access_needs(terms, person),
             kill_switches=pool.switches,
             occurrences=across.occurrences,
             told=across.told,

@@ -69,11 +69,6 @@ RULINGS = Statement(
     .where(or_(t.rulings.c.one.in_(_among("people")), t.rulings.c.other.in_(_among("people"))))
     .order_by(t.rulings.c.at, t.rulings.c.ruling_id)
 )
-REFUSALS = Statement(
-    select(t.consents.c.profile_id, t.consents.c.kind)
-    .where(t.consents.c.profile_id.in_(_among("people")), t.consents.c.purpose == "personalise")
-    .order_by(t.consents.c.received_at, t.consents.c.consent_id)
-)
 LOGOUTS = Statement(
     select(t.logouts.c.ref, t.logouts.c.at).where(t.logouts.c.ref.in_(_among("refs")))
 )
@@ -90,7 +85,7 @@ FRAGMENTS = Statement(
         t.profiles.c.updated_at,
         t.profiles.c.sealed,
         t.data_keys.c.wrapped,
-        t.profiles.c.joined_at,
+        t.profiles.c.followed,
     )
     .join(
         t.data_keys,
@@ -129,22 +124,24 @@ HOLDERS = Statement(
         t.identifiers.c.unreachable_until_at,
     ).where(t.identifiers.c.ref.in_(_among("refs")))
 )
+_LINE = (
+    t.consents.c.kind,
+    t.consents.c.profile_id,
+    t.consents.c.controller,
+    t.consents.c.brand,
+    t.consents.c.channel,
+    t.consents.c.purpose,
+    t.consents.c.topic,
+    t.consents.c.contact_point,
+    t.consents.c.occurred_at,
+    t.consents.c.received_at,
+    t.consents.c.expires_at,
+    t.consents.c.source,
+    t.consents.c.consent_id,
+)
+_BY_RECEIPT = (t.consents.c.received_at, t.consents.c.consent_id)
 CONSENTS = Statement(
-    select(
-        t.consents.c.kind,
-        t.consents.c.profile_id,
-        t.consents.c.controller,
-        t.consents.c.brand,
-        t.consents.c.channel,
-        t.consents.c.purpose,
-        t.consents.c.topic,
-        t.consents.c.contact_point,
-        t.consents.c.occurred_at,
-        t.consents.c.received_at,
-        t.consents.c.expires_at,
-        t.consents.c.source,
-        t.consents.c.consent_id,
-    )
+    select(*_LINE)
     .where(
         or_(
             t.consents.c.profile_id.in_(_among("people")),
@@ -154,8 +151,20 @@ CONSENTS = Statement(
             ),
         )
     )
-    .order_by(t.consents.c.received_at, t.consents.c.consent_id)
+    .order_by(*_BY_RECEIPT)
 )
+ON_RECOGNITION = Statement(
+    select(*_LINE)
+    .where(
+        t.consents.c.profile_id.in_(_among("people")),
+        or_(
+            t.consents.c.purpose == "personalise",
+            and_(t.consents.c.purpose.is_(None), t.consents.c.kind == "objection"),
+        ),
+    )
+    .order_by(*_BY_RECEIPT)
+)
+"""What was said about being recognised: by name, or in an objection to everything."""
 
 
 def consent_line(row: tuple[Any, ...]) -> Consent:
@@ -368,7 +377,12 @@ WRITE_FRAGMENT = Statement(
 FOLLOW = Statement(
     update(t.profiles)
     .where(t.profiles.c.profile_id == bindparam("person"))
-    .values(root_id=bindparam("into"), joined_at=bindparam("at"))
+    .values(root_id=bindparam("into"), followed=bindparam("to_followed"))
+)
+BLOCKS_OF_PEOPLE = Statement(
+    select(t.suppressions)
+    .where(t.suppressions.c.target == "person", t.suppressions.c.ref.in_(_among("people")))
+    .order_by(t.suppressions.c.suppression_id)
 )
 CONTACTS_MADE = Statement(
     select(t.contacts).where(

@@ -62,7 +62,8 @@ class Reading:
     """How a workspace's rows become events.
 
     `default_source` is for rows that name none, `default_region` for phone numbers without a
-    country. `names` maps other systems' event names. `blocked` identifiers belong to nobody.
+    country. `names` maps other systems' event names. `blocked` identifiers, case folded,
+    belong to nobody.
     `confidence` is how sure each source is of its traits, where an event does not say; else 1.
     """
 

@@ -1,28 +1,34 @@
 """What follows where fragments turn out to be one person, or one person several.
 
 Of two runs of one journey the earlier stays. A yes goes to the side whose contact point it names,
-a no said while they were one stays on both sides. A contact goes to the side whose contact point
-was used, and to both where both have it.
+a no, a block or a restriction from while they were one stays on both sides. A contact goes to the
+side whose contact point was used, and to both where both have it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from domain.canonical import canonical
 from domain.consent import Consent
-from profiles import queries
+from profiles import queries, requests
 from profiles.identifying import known_ref
-from profiles.membership import Found, Side
+from profiles.identity import Pair
+from profiles.membership import Found, Side, one_since, then_followed
+from profiles.requests import RequestKind
+from profiles.state import ADDRESS_KINDS
+from store import keys
 from store import tables as t
 from store.database import Snapshot
 from store.ids import time_ordered
-from store.instants import micros
+from store.instants import instant, micros
 from store.vault import Vault
 from store.work import Work
 
 SOURCE = "unmerge"
+STANDING: tuple[RequestKind, ...] = ("restrict", "hold")
+CHAIN = ("profile_id", "n", "hash")
 
 
 class Regrouping:
@@ -33,12 +39,16 @@ class Regrouping:
         self._snapshot = snapshot
         self._work = work
         self._at = at
-        self._keyed: set[str] = set()
 
-    def follow(self, moved: Mapping[str, str], members: Iterable[str]) -> None:
+    def follow(self, moved: Sequence[tuple[Found, str]], members: Iterable[str]) -> None:
         """Let fragments follow other roots. Of journeys that two of `members` are on, one stays."""
-        for profile_id, root in moved.items():
-            self._work.change(queries.FOLLOW, person=profile_id, into=root, at=micros(self._at))
+        for found, root in moved:
+            self._work.change(
+                queries.FOLLOW,
+                person=found.profile_id,
+                into=root,
+                to_followed=then_followed(found.followed, root, self._at),
+            )
         if not moved:
             return
         met: set[tuple[str, str]] = set()
@@ -63,11 +73,103 @@ class Regrouping:
         everyone = sorted(one for side in parted for one in side.members)
         for row in self._snapshot.rows(queries.CONSENTS, people=everyone, refs=[]):
             line = queries.consent_line(row)
-            mine = next((side for side in parted if line.profile_id in side.members), None)
-            for side in parted:
-                if mine is not None and side is not mine and _concerns(line, mine, side):
+            for side in self._others(parted, line.profile_id, line.received_at):
+                mine = next(one for one in parted if line.profile_id in one.members)
+                if _concerns(line, mine, side):
                     self._restate(line, side)
+        self._share_blocks(parted, everyone)
+        self._share_requests(parted, everyone)
         self._share_contacts(parted, everyone, look_back)
+
+    def deny_unclaimed(
+        self, parted: Sequence[Side], pair: Pair, controllers: Iterable[str]
+    ) -> None:
+        """Deny every contact point that was first seen while two were one, and is now neither's.
+
+        It may be the one's or the other's: until whoever uses it says yes again, nobody is
+        contacted there.
+
+        Args:
+            parted: the sides of what was one person.
+            pair: the two fragments that are ruled to be two people.
+        """
+        found = {one: of for side in parted for one, of in side.members.items()}
+        if any(one not in found for one in pair):
+            return
+        since = one_since(*(found[one] for one in pair))
+        claimed = [side for side in parted if set(pair) & set(side.members)]
+        refs = frozenset[str]().union(*(side.refs for side in claimed))
+        for side in parted:
+            if side in claimed:
+                continue
+            for profile_id, of in side.members.items():
+                for known in of.fragment.identifiers:
+                    ref = known_ref(self._vault, known)
+                    if known.ns in ADDRESS_KINDS and ref not in refs and known.since >= since:
+                        self._deny(profile_id, ref, controllers)
+
+    def _deny(self, profile_id: str, ref: str, controllers: Iterable[str]) -> None:
+        for controller in sorted(controllers):
+            line = Consent(
+                "denial", profile_id, controller, None, None, None, None, ref, self._at, self._at,
+                ref=f"{profile_id}/{ref}/{controller}/{micros(self._at)}",
+            )  # fmt: skip
+            self._write_line(line, profile_id, {"reason": "claimed by neither"})
+        self._work.move(keys.point(ref))
+
+    def _others(
+        self, parted: Sequence[Side], profile_id: str, received_at: datetime
+    ) -> Iterator[Side]:
+        """The other sides that were one person with a fragment when it was told something."""
+        for mine in parted:
+            if profile_id not in mine.members:
+                continue
+            for side in parted:
+                together = (
+                    one_since(mine.members[profile_id], other) for other in side.members.values()
+                )
+                if side is not mine and received_at >= min(together):
+                    yield side
+
+    def _share_blocks(self, parted: Sequence[Side], everyone: Sequence[str]) -> None:
+        """What was blocked of a person while they were one is blocked on both sides."""
+        every = t.suppressions.columns.keys()
+        columns = [column for column in every if column not in CHAIN]
+        for row in self._snapshot.rows(queries.BLOCKS_OF_PEOPLE, people=everyone):
+            block = dict(zip(every, row, strict=True))
+            for side in self._others(parted, block["ref"], instant(block["created_at"])):
+                self._work.append(
+                    t.suppressions,
+                    side.root_id,
+                    **{name: block[name] for name in columns}
+                    | {
+                        "suppression_id": f"{block['suppression_id']}-{side.root_id}",
+                        "ref": side.root_id,
+                    },
+                )
+
+    def _share_requests(self, parted: Sequence[Side], everyone: Sequence[str]) -> None:
+        """A restriction or a legal hold from while they were one is one on both sides."""
+        in_force = {kind: requests.in_force(self._snapshot, kind, everyone) for kind in STANDING}
+        for receipt in requests.of_people(self._snapshot, everyone):
+            if receipt.kind not in STANDING or receipt.profile_id not in in_force[receipt.kind]:
+                continue
+            for side in self._others(parted, receipt.profile_id, receipt.at):
+                if requests.in_force(self._snapshot, receipt.kind, side.members):
+                    continue
+                self._evidence_key(side.root_id)
+                requests.write(
+                    self._work,
+                    self._snapshot,
+                    self._vault,
+                    profile_id=side.root_id,
+                    kind=receipt.kind,
+                    state=receipt.state,
+                    received_at=receipt.received_at,
+                    at=self._at,
+                    by=receipt.by,
+                    said={"restates": receipt.request_id},
+                )
 
     def _restate(self, line: Consent, side: Side) -> None:
         """The same line for the other side: said and received when it was."""
@@ -79,6 +181,9 @@ class Regrouping:
             ),
             side.root_id,
         )
+        self._write_line(line, owner, {"restates": line.ref})
+
+    def _write_line(self, line: Consent, owner: str, evidence: Mapping[str, str]) -> None:
         self._evidence_key(owner)
         digest = self._vault.fingerprint_bytes("consent", f"{line.ref}/{owner}".encode())
         self._work.append(
@@ -96,20 +201,11 @@ class Regrouping:
             received_at=micros(line.received_at),
             expires_at=micros(line.expires_at),
             source=SOURCE,
-            sealed=self._vault.seal(
-                owner, "evidence", "consents", canonical({"restates": line.ref})
-            ),
+            sealed=self._vault.seal(owner, "evidence", "consents", canonical(dict(evidence))),
         )
 
     def _evidence_key(self, owner: str) -> None:
-        if owner in self._keyed:
-            return
-        self._keyed.add(owner)
-        for _, wrapped in self._snapshot.rows(queries.EVIDENCE_KEYS, people=[owner]):
-            self._vault.unwrap(owner, "evidence", wrapped)
-            return
-        wrapped = self._vault.new_key(owner, "evidence")
-        self._work.insert(t.data_keys, profile_id=owner, retention="evidence", wrapped=wrapped)
+        requests.evidence_key(self._work, self._snapshot, self._vault, owner)
 
     def _share_contacts(
         self, parted: Sequence[Side], everyone: Sequence[str], look_back: timedelta
@@ -138,20 +234,10 @@ class Regrouping:
 
 
 def _concerns(line: Consent, mine: Side, other: Side) -> bool:
-    """Whether a line that one side said goes on for the other."""
-    if line.received_at < _one_since(mine, other):
-        return False
+    """Whether a line that one side said while they were one goes on for the other."""
     if line.kind in ("grant", "pending", "imported"):
         return line.contact_point in other.refs and line.contact_point not in mine.refs
     return line.contact_point is None  # one at a contact point holds for whoever uses it
-
-
-def _one_since(mine: Side, other: Side) -> datetime:
-    """Since when these have been one person."""
-    joined = [
-        max(a.joined_at, b.joined_at) for a in mine.members.values() for b in other.members.values()
-    ]
-    return min(joined)
 
 
 def _refs(vault: Vault, found: Found) -> set[str]:

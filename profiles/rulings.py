@@ -49,13 +49,14 @@ class Registry:
     """A store's people, and the rules by which they are told apart.
 
     `region` is the country whose phone numbers may be written without their prefix; contacts count
-    for `look_back`.
+    for `look_back`. `controllers` are all of the workspace's.
     """
 
     database: Database
     rules: IdentityRules
     region: str | None
     look_back: timedelta
+    controllers: frozenset[str]
 
     @property
     def _vault(self) -> Vault:
@@ -131,6 +132,8 @@ class Registry:
         regrouping.follow(around.moved(grouping), joined)
         for parted in around.parted(grouping):
             regrouping.part(parted, self.look_back)
+            if preview.ruling == "apart":
+                regrouping.deny_unclaimed(parted, preview.pair, self.controllers)
 
     def _preview(self, snapshot: Snapshot, pair: Pair, ruling: Ruling) -> Preview:
         around, grouping = self._grouped(snapshot, pair, ruling)

@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from domain.consent import Consent, ConsentQuestion, answer
 from domain.event import Event
 from profiles.activity import EVENT_DAYS, PURCHASE_DAYS, Activity, Bought, Busy, Moment, joined
 from profiles.arrivals import Draft
@@ -76,24 +75,6 @@ def _thousandths(event: Event, brand: str, terms: SignalTerms) -> int:
     if isinstance(currency, str) and currency.upper() != terms.currencies.get(brand):
         return 0
     return round(value * 1000) if 0 <= value <= VALUE_MAX else 0
-
-
-def refuses_profiling(
-    lines: Sequence[Consent], ids: tuple[str, ...], refs: Iterable[str], brand: str, terms: Terms
-) -> bool:
-    """Whether the person said no, at any contact point, to being profiled by this controller."""
-    if not any(line.purpose in (None, "profile") and line.kind != "grant" for line in lines):
-        return False
-    controller = terms.controllers[brand]
-    return any(
-        answer(
-            lines,
-            ConsentQuestion(ids, controller, brand, "", "profile", None, point),
-            max(line.received_at for line in lines),
-        ).value
-        in ("denied", "objection", "conflict")
-        for point in (None, *refs)
-    )
 
 
 def names(terms: Terms) -> tuple[str, ...]:

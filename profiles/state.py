@@ -16,6 +16,8 @@ from store.vault import Vault
 
 TRAITS_MAX = 200
 IDENTIFIERS_MAX = 200
+ADDRESS_KINDS = ("email", "phone")
+"""Identifiers that are contact points as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class Terms:
     condition ends. `consented` are the purposes that need a yes, `marketing` those that are
     marketing. `categories` are Segment's, `senders` the brand of each own address or number (case
     folded), `words` those that end messages. `identity` is how telling each type of identifier is.
+    `minors` are the age bands of minors, `access_needs` the needs that close a channel.
     `signals` says what events mean for signals. `caps` are the frequency caps, `topics` those of
     all actions. `max_lag` is for how long each source may be silent, where it is declared.
     `occasions` are the events that a cool-off begins with, each with the properties by which it is
@@ -84,6 +85,8 @@ class Terms:
     told_within: timedelta = timedelta(0)
     look_ahead: timedelta = timedelta(0)
     budgets: tuple[Budget, ...] = ()
+    minors: tuple[str, ...] = ()
+    access_needs: tuple[str, ...] = ()
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""

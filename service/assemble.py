@@ -162,7 +162,7 @@ def make_reading(workspace: Workspace) -> Reading:
         names=given.names,
         confidence=given.confidence,
         blocked=frozenset(
-            normalise(ns, value, given.region) or Identifier(ns, value)
+            (normalise(ns, value, given.region) or Identifier(ns, value)).folded
             for ns, values in given.blocked.items()
             for value in values
         ),
@@ -199,6 +199,8 @@ def make_terms(workspace: Workspace) -> Terms:
         },
         words=read_words(tuple(workspace.input.stop_words)),
         caps=workspace.cap_scopes,
+        minors=workspace.policies.minors,
+        access_needs=tuple(workspace.policies.access_needs),
         topics=frozenset(a.topic for a in workspace.actions.values() if a.topic is not None),
         signals=SignalTerms(
             purchases=frozenset(workspace.signals.purchases),

@@ -93,7 +93,10 @@ def _previewed(
 
 
 def _registry(database: Database, loaded: Workspace) -> Registry:
-    return Registry(database, make_identity(loaded), loaded.input.region, loaded.look_back)
+    controllers = frozenset(brand.controller for brand in loaded.brands.values())
+    return Registry(
+        database, make_identity(loaded), loaded.input.region, loaded.look_back, controllers
+    )
 
 
 def _told(

@@ -87,7 +87,8 @@ profiles = Table(
     metadata,
     Column("profile_id", String, primary_key=True),
     Column("root_id", String, nullable=False),
-    Column("joined_at", _AT, nullable=False),
+    # Whom it has followed, and since when: see `profiles.membership.Followed`.
+    Column("followed", Text, nullable=False),
     Column("created_at", _AT, nullable=False),
     Column("updated_at", _AT, nullable=False),
     Column("sealed", LargeBinary),

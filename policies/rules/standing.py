@@ -175,6 +175,65 @@ class StillWanted(Speaker):
         return self.forbid("stale_event", reason, read=self.reads(question))
 
 
+class AccessNeed(Speaker):
+    """A channel that somebody cannot use is no channel to them, whatever it is for."""
+
+    __slots__ = ("_policies",)
+
+    def __init__(self, policies: PolicySet) -> None:
+        super().__init__("access-need", _PLACE)
+        self._policies = policies
+
+    def reads(self, question: Question) -> Mapping[str, Any]:
+        """The customer's access needs, and the channel."""
+        return {
+            "access_needs": list(question.context.access_needs),
+            "channel": question.candidate.action.channel,
+        }
+
+    def ask(self, question: Question) -> Finding:
+        """Forbids the channels that a need closes."""
+        channel = question.candidate.action.channel
+        for need in question.context.access_needs:
+            if channel is not None and channel in self._policies.access_needs.get(need, ()):
+                return self.forbid(
+                    "not_suitable",
+                    f"the customer cannot use {self._policies.channels[channel].title}",
+                    read=self.reads(question),
+                    counterfactual="use another channel",
+                )
+        return self.passed
+
+
+class SharedAddress(Speaker):
+    """What is for the customer alone goes to no address that somebody else reads too."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("shared-address", _PLACE)
+
+    def reads(self, question: Question) -> Mapping[str, Any]:
+        """Whether the action is sensitive, and whether others use the address."""
+        point = question.candidate.contact_point
+        return {
+            "action.sensitive": question.candidate.action.sensitive,
+            "shared_address": point is not None and point.shared,
+        }
+
+    def ask(self, question: Question) -> Finding:
+        """Forbids what is sensitive at a shared address."""
+        point = question.candidate.contact_point
+        if not question.candidate.action.sensitive or point is None or not point.shared:
+            return self.passed
+        return self.forbid(
+            "content",
+            "it is for the customer alone, and others use the address",
+            read=self.reads(question),
+            counterfactual="use an address that is the customer's alone",
+        )
+
+
 class HumanInCharge(Speaker):
     """While a person owns the conversation, machines do not talk over them."""
 

@@ -82,7 +82,7 @@ def identifiers(
             if claim.ns not in _ADDRESSES:
                 raise _malformed(claim)
             bad = bad or claim
-        elif identifier not in blocked:
+        elif identifier.folded not in blocked:
             found[identifier] = None
     if len(found) > IDENTIFIERS_MAX:
         raise invalid("$", f"names more than {IDENTIFIERS_MAX} identifiers", "send one person each")

@@ -97,6 +97,59 @@ def test_a_shared_address_gets_nobodys_name(tmp_path: Path) -> None:
         assert "Hello there" in message.read_text()
 
 
+def test_a_shared_address_gets_no_name_out_of_the_event_either(tmp_path: Path) -> None:
+    """A name that came with the event is somebody's too; what is no name goes out."""
+    mail = "family@shop.example"
+    changes = {
+        "policies/fields.yaml": (
+            "  event.order_id:",
+            "  event.passenger_name:\n    type: string\n    uses: [personalise]\n  event.order_id:",
+        ),
+        "actions.yaml": (
+            "something went wrong with order",
+            "{{ event.passenger_name | you }}: something went wrong with order",
+        ),
+    }
+    for shared in (False, True):
+        with open_shop(tmp_path / f"w{shared}", changes=changes) as shop:
+            if shared:
+                shop.run(row("identified", "2026-10-05T08:01:00Z", "c-2", email=mail))
+            shop.run(
+                row(
+                    "checkout_failed", "2026-10-05T09:00:00Z", "c-1", email=mail,
+                    passenger_name="Ann Bell", order_id="o-1",
+                )
+            )  # fmt: skip
+            (message,) = shop.sent("email")
+            assert ("Ann Bell" in message.read_text()) is not shared
+            assert "o-1" in message.read_text()
+
+
+def test_what_is_sensitive_goes_to_nobody_elses_address(tmp_path: Path) -> None:
+    """A sensitive message goes to an address of one's own, and to a shared one never."""
+    mail = "family@shop.example"
+    sensitive = {
+        "actions.yaml": (
+            "    purpose: order_update",
+            "    purpose: order_update\n    sensitive: true",
+        )
+    }
+    failed = {"event": "checkout_failed", "user": "c-1"}
+    with open_shop(tmp_path / "w", changes=sensitive) as shop:
+        alone = shop.one(row(when="2026-10-05T09:00:00Z", email=mail, order_id="o-1", **failed))
+        shop.run(row("identified", "2026-10-05T09:01:00Z", "c-2", email=mail))
+        shared = shop.one(row(when="2026-10-05T09:02:00Z", order_id="o-2", **failed))
+        own = shop.one(
+            row(when="2026-10-05T09:03:00Z", email="ann@x.example", order_id="o-3", **failed)
+        )
+        assert [one["action"] for one in (alone, shared, own)] == [
+            "checkout_help", "open_checkout_case", "checkout_help",
+        ]  # fmt: skip
+        assert [b"ann@x.example" in one.read_bytes() for one in shop.sent("email")] == [False, True]
+        record = shop.deps.history.get(shared["decision_id"]).record()
+        assert record is not None and b'["shared-address","content"]' in record
+
+
 @pytest.mark.parametrize(
     ("blocks", "allowed"),
     [("marketing", True), ("all_but_mandatory", False), ("all", False)],

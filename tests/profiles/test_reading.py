@@ -690,6 +690,7 @@ def test_a_bad_address_beside_a_good_identifier_is_left_out() -> None:
 def test_blocked_values_never_link() -> None:
     """A blocked identifier is left out, in whatever spelling it comes."""
     assert one(line(email="TEST@example.com ", identifiers={"user_id": "null"})) == expected()
+    assert one(line(identifiers={"user_id": " NULL"})) == expected()
 
 
 # Batches

@@ -249,6 +249,21 @@ def test_who_refuses_to_be_profiled_has_no_behaviour(tmp_path: Path) -> None:
         }
 
 
+def test_a_yes_to_be_profiled_that_ran_out_is_none(tmp_path: Path) -> None:
+    """While it lasts there are signals; after it there are not."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(
+            consent(
+                "granted", "2026-10-02T09:00:00Z", purpose="profile", email="a@shop.example",
+                expires_at="2026-10-04T00:00:00Z",
+            )
+        )  # fmt: skip
+        lasting = looked_at(shop, shop.one(cart("2026-10-03T08:00:00Z", cart_id="k-1")))
+        over = looked_at(shop, shop.one(cart("2026-10-05T08:00:00Z", cart_id="k-2")))
+        assert "signal.recency_days" in lasting.fields
+        assert "signal.recency_days" in over.withheld
+
+
 def test_a_trait_keeps_how_sure_its_source_was(tmp_path: Path) -> None:
     """The event's own word counts first, then the source's, else it is sure; the later wins."""
     sure = ('source = "shop"', 'source = "shop"\n[input.confidence]\ncrm = 0.9')

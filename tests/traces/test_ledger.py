@@ -585,7 +585,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shop.wake("2026-10-05T11:00:00Z")
             for n in range(3):
                 shop.run(row("suppression_added", "2026-10-05T12:00:00Z", f"c-{n}", reason="no"))
-            people = Registry(shop.database, IdentityRules(), None, timedelta(days=7))
+            people = Registry(
+                shop.database, IdentityRules(), None, timedelta(days=7), frozenset({"shop"})
+            )
             when = at("2026-10-05T13:00:00Z")
             for rule in (people.merge, people.unmerge, people.merge):
                 rule("user_id:c-0", "user_id:c-1", by="ida", reason="a test", at=when)

@@ -366,7 +366,7 @@ def upgrade() -> None:
     op.create_table('profiles',
     sa.Column('profile_id', STRING, nullable=False),
     sa.Column('root_id', STRING, nullable=False),
-    sa.Column('joined_at', sa.BigInteger(), nullable=False),
+    sa.Column('followed', TEXT, nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('updated_at', sa.BigInteger(), nullable=False),
     sa.Column('sealed', sa.LargeBinary(), nullable=True),
