@@ -49,6 +49,7 @@ NOT_HELD: Mapping[str, str] = {
     "data_keys": "keys, not data",
     "identifiers": "fingerprints of the identifiers, which are handed out as they are",
     "chains": "where the record has got to",
+    "tombstones": "up to where the record was pruned",
 }
 _SEALED: Mapping[str, Retention] = {
     "profiles": "erasable",

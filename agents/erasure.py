@@ -316,13 +316,15 @@ def _plan(
         counts=counts,
         letters=_letters(deps, snapshot, named),
         steps=tuple(one for (one,) in snapshot.rows(_STEPS, people=list(people))),
-        kept=_kept(counts, at, evidence_for),
+        kept=_kept(counts, at, evidence_for, deps.workspace.retention.record),
         held=bool(requests.in_force(snapshot, "hold", people)),
         on_their_way=bool(snapshot.rows(_ON_THEIR_WAY, people=list(people))),
     )
 
 
-def _kept(counts: dict[str, int], at: datetime, evidence_for: timedelta) -> tuple[Kept, ...]:
+def _kept(
+    counts: dict[str, int], at: datetime, evidence_for: timedelta, record_for: timedelta
+) -> tuple[Kept, ...]:
     kept = [
         Kept("evidence", "requests about the data, and their receipts", "proof", at + evidence_for)
     ]
@@ -331,7 +333,7 @@ def _kept(counts: dict[str, int], at: datetime, evidence_for: timedelta) -> tupl
         kept.append(Kept("evidence", what, "proof of consent", at + evidence_for))
     if counts["decisions"]:
         what = f"{counts['decisions']} decisions, without what they were made from"
-        kept.append(Kept("record", what, "the record must verify", None))
+        kept.append(Kept("record", what, "the record must verify", at + record_for))
     kept.append(
         Kept(
             "record", "keyed fingerprints of addresses and events", "no marketing, no repeat", None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from domain.action import Significance, Urgency
 from domain.journey import MindName
-from policies.documents import Duration, Instant, MoneyText
+from policies.documents import DURATION_MAX, Duration, Instant, KeptFor, MoneyText
 from policies.schema import Id, Strict
 
 EventName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._:-]{0,99}$")]
@@ -160,9 +160,19 @@ class IdentityEntry(Strict):
 
 
 class RetentionEntry(Strict):
-    """How long what an erasure leaves is kept: `evidence` is what proves consent."""
+    """How long things are kept: `evidence`, which proves consent, after an erasure; and in the
+    `record` the decisions, at least as long as a rule may look back, 400 days.
+    """
 
-    evidence: Duration = timedelta(days=3 * 365)
+    evidence: KeptFor = timedelta(days=3 * 365)
+    record: KeptFor = timedelta(days=3 * 365)
+
+    @field_validator("record")
+    @classmethod
+    def _seen_by_every_rule(cls, record: timedelta) -> timedelta:
+        if record < DURATION_MAX:
+            raise ValueError(f"a rule may look back {DURATION_MAX.days} days; keep it that long")
+        return record
 
 
 class SignalsEntry(Strict):

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from agents.schema import ActionsFile, JourneyFile, OffersFile, PeopleFile, SettingsFile
-from policies.documents import Duration, Instant, MoneyText, WallWindow
+from policies.documents import Duration, Instant, KeptFor, MoneyText, WallWindow
 from policies.schema import PolicyFile
 from service.cli import app
 
@@ -109,6 +109,7 @@ _NAMES: dict[Any, str] = {
     float: "number",
     bool: "true or false",
     Duration: "duration (`15m`, `24h`, `7d`)",
+    KeptFor: "days or years (`90d`, `3y`)",
     Instant: "instant with its zone",
     MoneyText: "amount (`5.00 EUR`)",
     WallWindow: "window (`08:00-21:00`)",

@@ -199,6 +199,16 @@ def ledger_verify(workspace: Workspace = None, store: Store = None, as_json: Jso
     return _print(verification(workspace, store, as_json=as_json))
 
 
+@ledger.command("prune")
+def ledger_prune(
+    workspace: Workspace = None, store: Store = None, as_json: Json = False, at: At = None
+) -> int:
+    """Let go of decisions whose date has come; a signed tombstone stands for them."""
+    from service.rights import prune_record
+
+    return _print(prune_record(workspace, store, at, as_json=as_json))
+
+
 @ledger.command("recompute")
 def ledger_recompute(
     workspace: Workspace = None, store: Store = None, as_json: Json = False

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from agents import erasure
+from agents import erasure, pruning
 from agents.access import Access
 from agents.minds.formula import FormulaMind
 from domain.canonical import parse
@@ -203,6 +203,22 @@ def prune(workspace: Path | None, store: str | None, at: str | None, *, as_json:
         return
     yield from (f"{profile_id}: the evidence was destroyed" for profile_id in pruned)
     if not pruned:
+        yield "nothing is over its date"
+
+
+def prune_record(
+    workspace: Path | None, store: str | None, at: str | None, *, as_json: bool
+) -> Printed:
+    """Prune the record as the workspace says; raises `LedgerBroken` where it does not verify."""
+    with writing(workspace, store) as assembly:
+        now = instant_given(at) or assembly.database.clock()
+        pruned = pruning.prune(assembly.deps, now)
+    for one in pruned:
+        if as_json:
+            yield asdict(one)
+        else:
+            yield f"{one.profile_id}: {one.entries} entries pruned, up to entry {one.length}"
+    if not pruned and not as_json:
         yield "nothing is over its date"
 
 

@@ -495,6 +495,20 @@ chains = Table(
     sqlite_with_rowid=False,
 )
 
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("profile_id", String, primary_key=True),
+    Column("length", Integer, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("kept", Integer, nullable=False),
+    Column("kept_head", LargeBinary, nullable=False),
+    Column("before_at", _AT, nullable=False),
+    Column("pruned_at", _AT, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 ledger_roots = Table(
     "ledger_roots",
     metadata,
