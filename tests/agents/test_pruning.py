@@ -253,7 +253,7 @@ def test_pruning_hides_nothing_else(pruned: Path, statement: str) -> None:
 
 def test_an_older_tombstone_is_found(pruned: Path) -> None:
     """Put back, it leaves a gap before what is there."""
-    for older in eval((pruned.parent.parent / "older").read_text()):  # noqa: S307 - our own rows
+    for older in eval((pruned.parent.parent / "older").read_text()):
         sets = ", ".join(f'"{name}" = ?' for name in older)
         found = meddled(
             pruned,
