@@ -306,7 +306,7 @@ def test_how_long_the_record_is_kept_is_said_in_years(
     try:
         with open_shop(tmp_path / "w", changes={"settings.toml": setting}) as shop:
             retention = shop.deps.workspace.retention
-            assert (retention.record, retention.evidence) == (timedelta(days), timedelta(days))
+            assert (retention.record.days, retention.evidence.days) == (days, days)
     except ConfigurationError:
         assert days is None
 

@@ -196,6 +196,57 @@ def test_24_an_event_replayed_after_erasure(tmp_path: Path, store: str) -> None:
         assert later["action"] == "remind_by_email"
 
 
+def test_case_24_a_new_order_after_an_erasure(tmp_path: Path, store: str) -> None:
+    """Exactly: the order's own news is permitted; a promotion is denied `suppressed`, unless the
+    order itself carries a new explicit yes; an old yes that is told again is none."""
+    mapped = (
+        'source = "shop"\n[input.consent_categories]\n'
+        'News = {purpose = "marketing", channel = "email"}'
+    )
+    changes = {
+        "settings.toml": ('source = "shop"', mapped),
+        "journeys/failed_checkout.yaml": ("trigger: checkout_failed", "trigger: order_placed"),
+        "journeys/abandoned_cart.yaml": (
+            "actions: [remind_by_email, remind_by_sms, cart_banner]",
+            "actions: [remind_by_email]",
+        ),
+    }
+
+    def order(number: int, when: str, **consent: Any) -> dict[str, Any]:
+        context = {"traits": {"email": MAIL}, **consent}
+        return {
+            "type": "track", "event": "order_placed", "messageId": f"o-{number}", "userId": "c-1",
+            "timestamp": when, "properties": {"order_id": f"o-{number}"}, "context": context,
+        }  # fmt: skip
+
+    def promo(shop: Shop, when: str) -> tuple[str, bool, str | None]:
+        line = shop.one(cart(when, email=MAIL, cart_id=when))
+        suppressed = "suppressed" in codes(shop, line, "remind_by_email")
+        return line["verdict"], suppressed, line["next_eligible_at"]
+
+    folder = tmp_path / "w"
+    with open_shop(folder, store=store, changes=changes) as shop:
+        shop.run(consent("granted", "2026-05-05T08:00:00Z", email=MAIL))
+        first = shop.one(cart("2026-05-05T09:00:00Z", email=MAIL))
+        assert first["action"] == "remind_by_email"
+    words = ("--yes", "--at", "2026-06-01T00:00:00Z", "--store", store)
+    assert erase(folder, f"email:{MAIL}", *words) == 0
+    with open_shop(folder, store=store) as shop:
+        again = shop.one(cart("2026-05-05T09:00:00Z", email=MAIL))
+        assert (again["verdict"], again["code"]) == ("duplicate", "erased")
+        news = shop.one(order(1, "2026-06-03T09:00:00Z"))
+        assert (news["verdict"], news["action"]) == ("permitted", "checkout_help")
+        assert news["profile_id"] != first["profile_id"]
+        assert promo(shop, "2026-06-03T10:00:00Z") == ("denied", True, None)
+        imported = consent("granted", "2026-06-03T10:30:00Z", email=MAIL, bulk=True)
+        older = consent("granted", "2026-05-30T10:30:00Z", email=MAIL, id="told late")
+        shop.run(imported, older)
+        assert promo(shop, "2026-06-03T11:00:00Z") == ("denied", True, None)
+        yes = {"consent": {"categoryPreferences": {"News": True}}}
+        shop.one(order(2, "2026-06-03T12:00:00Z", **yes))
+        assert promo(shop, "2026-06-03T13:00:00Z") == ("permitted", False, None)
+
+
 def codes(shop: Shop, line: Mapping[str, Any], action: str) -> list[str]:
     """The codes that stood against an action."""
     data = shop.deps.history.get(line["decision_id"]).record()
