@@ -13,6 +13,7 @@ from agents.minds.mind import Mind
 from agents.reconsider import WorkspaceOf, explain
 from domain.canonical import parse
 from domain.context import Retention
+from domain.errors import StoreError
 from domain.verdict import Audience
 from profiles.views import View
 from store import tables as t
@@ -42,6 +43,7 @@ HELD: tuple[Table, ...] = (
     t.bounces,
     t.rulings,
     t.requests,
+    t.statutory,
 )
 """The tables whose rows about a person are handed out."""
 
@@ -59,6 +61,7 @@ _SEALED: Mapping[str, Retention] = {
     "cases": "erasable",
     "consents": "evidence",
     "requests": "evidence",
+    "statutory": "statutory",
 }
 _COLLEAGUES = frozenset(("by", "decided_by"))
 _ROWS = {
@@ -132,7 +135,10 @@ class Access:
         vault, retention = self.database.vault, _SEALED[name]
         if not vault.knows(profile_id, retention):
             return None
-        data = vault.open(profile_id, retention, name, sealed)
+        try:
+            data = vault.open(profile_id, retention, name, sealed)
+        except StoreError:  # under a key destroyed at its date, before this one; or it was altered
+            return None  # which of the two, `ledger verify` says
         return parse(unpack(data) if name == "decisions" else data)
 
     def _explained(self, decision_id: str) -> dict[str, Any]:

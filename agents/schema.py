@@ -160,11 +160,13 @@ class IdentityEntry(Strict):
 
 
 class RetentionEntry(Strict):
-    """How long things are kept: `evidence`, which proves consent, after an erasure; and in the
-    `record` the decisions, at least as long as a rule may look back, 400 days.
+    """How long things are kept: after an erasure `evidence`, which proves consent, and fields that
+    are `statutory`; in the `record` the decisions, as long as a rule may look back (400 days) or
+    longer.
     """
 
     evidence: KeptFor = timedelta(days=3 * 365)
+    statutory: KeptFor = timedelta(days=10 * 365)
     record: KeptFor = timedelta(days=3 * 365)
 
     @field_validator("record")

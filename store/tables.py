@@ -452,6 +452,14 @@ requests = Table(
     Index(None, "due_at"),
 )
 
+statutory = Table(
+    "statutory",
+    metadata,
+    Column("profile_id", String, primary_key=True),
+    Column("until_at", _AT, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
 kill_switches = Table(
     "kill_switches",
     metadata,

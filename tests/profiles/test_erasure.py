@@ -22,7 +22,7 @@ from agents import erasure
 from agents.minds.formula import FormulaMind
 from agents.reconsider import recompute
 from domain.context import Retention
-from domain.errors import UsageError
+from domain.errors import ConfigurationError, UsageError
 from service import rights
 from service.assemble import kept_workspace
 from service.cli import main
@@ -513,6 +513,79 @@ def test_the_proof_goes_at_its_date_unless_it_is_held(
     capsys.readouterr()
     assert main(["profile", "prune", "--at", "2029-10-07T00:00:00Z", *place]) == 0
     assert capsys.readouterr().out == "nothing is over its date\n"
+
+
+LABELS = """
+  profile.tax_id:
+    type: string
+    retention: statutory
+  profile.address.street:
+    type: string
+    retention: evidence
+"""
+
+
+def test_what_the_law_wants_is_restricted_until_its_date(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], store: str
+) -> None:
+    """Statutory fields and those that are proof stay, sealed apart, and nothing else of the
+    profile; no decision reads them; each goes at its own date, unless it is held."""
+    folder = tmp_path / "w"
+    place = ["--workspace", str(folder), "--store", store]
+    changes = {
+        "policies/fields.yaml": ("fields:", "fields:" + LABELS.rstrip()),
+        "settings.toml": ("[store]", '[retention]\nstatutory = "6y"\n\n[store]'),
+    }
+    with open_shop(folder, store=store, changes=changes) as shop:
+        shop.run(*story())
+        told = row("profile_updated", "2026-10-05T08:30:00Z", USER, traits={"tax_id": "DE-4711"})
+        shop.run(told)
+        (person,) = {kept["root_id"] for kept in shop.rows("profiles")}
+    words = ("--yes", "--at", "2026-10-07T00:00:00Z", "--store", store)
+    assert erase(folder, f"user_id:{USER}", *words) == 0
+    said = capsys.readouterr().out
+    assert "the fields `profile.tax_id` (statutory: the law wants it), until 2032-10-05" in said
+    assert "the fields `profile.address.street` (evidence: proof), until 2029-10-06" in said
+
+    def export() -> dict[str, Any]:
+        assert main(["profile", "export", person, "--audience", "auditor", *place]) == 0
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    def left(when: str) -> tuple[bool, bool]:
+        assert main(["profile", "prune", "--at", when, *place]) == 0
+        capsys.readouterr()
+        text = json.dumps(export())
+        return "DE-4711" in text, "Xylophone Lane 7" in text
+
+    kept = json.dumps(export())
+    assert found_in(kept.encode()) == ["Xylophone Lane 7", "wobbly-gizmo"]
+    assert "DE-4711" in kept
+    with open_shop(folder, store=store) as shop:
+        assert [one for one in shop.rows("profiles") if one["sealed"] is not None] == []
+        assert not shop.database.vault.knows(person, "statutory")
+        verify(shop.database)
+    assert left("2029-10-05T00:00:00Z") == (True, True)
+    assert left("2029-10-07T00:00:00Z") == (True, False)
+    assert main(["profile", "hold", person, "on", *place]) == 0
+    assert left("2032-10-06T00:00:00Z") == (True, False)
+    assert main(["profile", "hold", person, "off", *place]) == 0
+    assert left("2032-10-06T00:00:00Z") == (False, False)
+    with open_shop(folder, store=store) as shop:
+        assert shop.rows("statutory") == []
+        keys = {(one["profile_id"], one["retention"]) for one in shop.rows("data_keys")}
+        assert (person, "statutory") not in keys
+        verify(shop.database)
+
+
+def test_only_a_profiles_fields_can_be_kept(tmp_path: Path) -> None:
+    """What no erasure could keep cannot be declared as kept."""
+    labels = "fields:\n  event.vat:\n    type: string\n    retention: statutory"
+    with (
+        pytest.raises(ConfigurationError, match=r"`event\.vat` is `statutory`"),
+        open_shop(tmp_path / "w", changes={"policies/fields.yaml": ("fields:", labels)}),
+    ):
+        pass
 
 
 def test_an_erased_person_is_nobody(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
