@@ -13,7 +13,6 @@ from agents.minds.mind import Mind
 from agents.reconsider import WorkspaceOf, explain
 from domain.canonical import parse
 from domain.context import Retention
-from domain.errors import StoreError
 from domain.verdict import Audience
 from profiles.views import View
 from store import tables as t
@@ -132,13 +131,9 @@ class Access:
 
     def _content(self, name: str, profile_id: str, sealed: bytes) -> Any:
         """What was sealed; None where its key is gone."""
-        vault, retention = self.database.vault, _SEALED[name]
-        if not vault.knows(profile_id, retention):
+        data = self.database.vault.open_kept(profile_id, _SEALED[name], name, sealed)
+        if data is None:
             return None
-        try:
-            data = vault.open(profile_id, retention, name, sealed)
-        except StoreError:  # under a key destroyed at its date, before this one; or it was altered
-            return None  # which of the two, `ledger verify` says
         return parse(unpack(data) if name == "decisions" else data)
 
     def _explained(self, decision_id: str) -> dict[str, Any]:

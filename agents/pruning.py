@@ -31,6 +31,9 @@ PRUNED: tuple[Table, ...] = (t.decisions, t.outcomes, t.approval_votes)
 _HANGS_ON: tuple[Table, ...] = (t.permits, t.approvals, t.timers, t.contacts)
 """What says nothing without its decision, and goes with it; beside steps and closed cases."""
 
+BATCH = 100
+"""Of how many people the chains are pruned in one commit."""
+
 _OLD = Statement(
     select(t.decisions.c.profile_id)
     .where(t.decisions.c.at < bindparam("before"))
@@ -84,6 +87,15 @@ class Pruned:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One fragment's pruning, before it is committed; `key` is the person's."""
+
+    key: str
+    work: Work
+    done: Pruned
+
+
 def prune(deps: Deps, at: datetime) -> list[Pruned]:
     """Prune what the workspace keeps no longer, as of `at`.
 
@@ -95,17 +107,30 @@ def prune(deps: Deps, at: datetime) -> list[Pruned]:
     """
     verify(deps.database)  # no tombstone is signed for what somebody else has written
     before = at - deps.workspace.retention.record
-    pruned = [
-        done
-        for (profile_id,) in deps.database.rows(_OLD, before=micros(before))
-        if (done := _prune(deps, profile_id, before, at)) is not None
-    ]
+    pruned: list[Pruned] = []
+    batch: dict[str, _Step] = {}
+    for (profile_id,) in deps.database.rows(_OLD, before=micros(before)):
+        step = _prune(deps, profile_id, before, at)
+        if step is None:
+            continue
+        if step.key in batch or len(batch) == BATCH:
+            pruned += _commit(deps, batch)
+        batch[step.key] = step
+    pruned += _commit(deps, batch)
     if _sweep(deps) or pruned:
         deps.database.scrub()
     return pruned
 
 
-def _prune(deps: Deps, profile_id: str, before: datetime, at: datetime) -> Pruned | None:
+def _commit(deps: Deps, batch: dict[str, _Step]) -> list[Pruned]:
+    """Prune whole people or not at all: whom something was decided about meanwhile, next time."""
+    steps = list(batch.values())
+    batch.clear()
+    written = deps.commit([step.work for step in steps])
+    return [step.done for step, held in zip(steps, written, strict=True) if held]
+
+
+def _prune(deps: Deps, profile_id: str, before: datetime, at: datetime) -> _Step | None:
     database, work = deps.database, Work(shown_as=f"pruning of `{profile_id}`")
     with database.read() as snapshot:
         root = dict(snapshot.rows(queries.ROOTS, people=[profile_id])).get(profile_id, profile_id)
@@ -129,9 +154,7 @@ def _prune(deps: Deps, profile_id: str, before: datetime, at: datetime) -> Prune
     work.change(_DROP_TOMBSTONE, person=profile_id)
     work.insert(t.tombstones, **now.columns(database.vault))
     work.move(key)
-    if not deps.commit([work])[0]:
-        return None  # something has just been decided, said or asked for: next time
-    return Pruned(profile_id, sum(counts.values()), last.n)
+    return _Step(key, work, Pruned(profile_id, sum(counts.values()), last.n))
 
 
 def _fragments(snapshot: Snapshot, root: str) -> list[str]:
