@@ -151,6 +151,42 @@ def test_nothing_is_left_of_who_was_erased(
         assert not again.different
 
 
+def test_no_log_or_trace_needs_to_be_erased(tmp_path: Path) -> None:
+    """What a run writes beside its answer (the log at its fullest, every span) and, while the store is
+    still open after an erasure, its write-ahead log and free pages: no byte is the person's."""
+    folder, events, told = tmp_path / "w", tmp_path / "events.jsonl", tmp_path / "told"
+    with open_shop(folder, store=None):
+        pass
+    bad = row("oops", "2026-10-06T21:00:00Z", email=MAIL, brand="nobody's")
+    events.write_text("".join(json.dumps(one) + "\n" for one in (*story(), bad)))
+    chatty = {
+        "SAFECONDUCT_LOG": "debug",
+        "OTEL_TRACES_EXPORTER": "console",
+        "OTEL_TRACES_SAMPLER": "always_on",
+    }
+    words = ["run", str(events), "--json", "--workspace", str(folder)]
+    with told.open("wb") as file:
+        subprocess.run(
+            [sys.executable, "-m", "service.cli", *words],
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=file, check=True,
+            env={**os.environ, **chatty},
+        )  # fmt: skip
+    said = told.read_bytes()
+    assert b"span_id" in said
+    assert b"decided" in said
+    assert found_in(said) == []
+    with open_shop(folder, store=None) as shop:
+        assert found_in(b"".join(every_file(folder).values()))
+        shop.run(row("page_viewed", "2026-10-06T21:30:00Z", USER, email=MAIL))
+        (person,) = {one["root_id"] for one in shop.rows("profiles") if one["sealed"]}
+        sealed = [bytes(one["sealed"]) for one in shop.rows("profiles")]
+        assert any(one in data for one in sealed for data in every_file(folder).values())
+        erased_here(shop, person)
+        for name, data in every_file(folder).items():
+            assert not found_in(data), name
+            assert not [one for one in sealed if one in data], name
+
+
 def test_the_other_customer_is_untouched(shop: Path) -> None:
     """Erasing one person takes nothing from another."""
     with open_shop(shop, store=None) as opened_shop:
