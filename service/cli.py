@@ -339,14 +339,21 @@ Turn = Annotated[Literal["on", "off"], typer.Argument(help="on or off.")]
 def profile_export(
     who: Who,
     audience: Audience = "customer",
+    reason: Reason = "",
+    by: By = None,
+    received: Annotated[
+        str | None,
+        typer.Option("--received", help="When the person asked; with it a receipt is kept."),
+    ] = None,
     workspace: Workspace = None,
     store: Store = None,
     at: At = None,
 ) -> int:
     """Print everything held on a person, as one JSON document."""
-    from service.rights import export
+    from service.rights import Asked, export
 
-    return _print(export(workspace, store, who, audience, at))
+    asked = Asked(_who(by), reason, received, at)
+    return _print(export(workspace, store, who, audience, asked))
 
 
 @profile.command("erase")

@@ -56,9 +56,16 @@ class Asked:
 
 
 def export(
-    workspace: Path | None, store: str | None, who: str, audience: Audience, at: str | None
+    workspace: Path | None, store: str | None, who: str, audience: Audience, asked: Asked
 ) -> Printed:
-    """Everything held on a person, as one JSON document."""
+    """Everything held on a person, as one JSON document.
+
+    Where it says when the person asked, a receipt is kept first, as with every other request. A
+    colleague's look keeps none, and needs no writing store.
+    """
+    if asked.received is not None:
+        with writing(workspace, store) as assembly:
+            _record(assembly, who, "export", asked, {"reason": asked.reason})
     loaded = load(find_workspace(workspace))
     database = assemble_reading(workspace, store)
     try:
@@ -68,7 +75,7 @@ def export(
         access = Access(
             database, audience, lambda version: kept_workspace(database, version), FormulaMind()
         )
-        now = instant_given(at) or database.clock()
+        now = instant_given(asked.at) or database.clock()
         document = access.of(found, portrait_json(found))
         yield {"exported_at": stamp(now), "audience": audience, **document}
     finally:

@@ -152,8 +152,8 @@ def test_nothing_is_left_of_who_was_erased(
 
 
 def test_no_log_or_trace_needs_to_be_erased(tmp_path: Path) -> None:
-    """What a run writes beside its answer (the log at its fullest, every span) and, while the store is
-    still open after an erasure, its write-ahead log and free pages: no byte is the person's."""
+    """What a run writes beside its answer (the log at its fullest, every span) and, while the store
+    is still open after an erasure, its write-ahead log and free pages: no byte is the person's."""
     folder, events, told = tmp_path / "w", tmp_path / "events.jsonl", tmp_path / "told"
     with open_shop(folder, store=None):
         pass
