@@ -43,6 +43,7 @@ HELD: tuple[Table, ...] = (
     t.rulings,
     t.requests,
     t.inquiries,
+    t.statutory,
 )
 """The tables whose rows about a person are handed out."""
 
@@ -50,6 +51,7 @@ NOT_HELD: Mapping[str, str] = {
     "data_keys": "keys, not data",
     "identifiers": "fingerprints of the identifiers, which are handed out as they are",
     "chains": "where the record has got to",
+    "tombstones": "up to where the record was pruned",
 }
 _SEALED: Mapping[str, Retention] = {
     "profiles": "erasable",
@@ -59,6 +61,7 @@ _SEALED: Mapping[str, Retention] = {
     "cases": "erasable",
     "consents": "evidence",
     "requests": "evidence",
+    "statutory": "statutory",
 }
 _COLLEAGUES = frozenset(("by", "decided_by"))
 _ROWS = {
@@ -129,10 +132,9 @@ class Access:
 
     def _content(self, name: str, profile_id: str, sealed: bytes) -> Any:
         """What was sealed; None where its key is gone."""
-        vault, retention = self.database.vault, _SEALED[name]
-        if not vault.knows(profile_id, retention):
+        data = self.database.vault.open_kept(profile_id, _SEALED[name], name, sealed)
+        if data is None:
             return None
-        data = vault.open(profile_id, retention, name, sealed)
         return parse(unpack(data) if name == "decisions" else data)
 
     def _explained(self, decision_id: str) -> dict[str, Any]:

@@ -7,18 +7,20 @@ they ask for it, and fingerprints of events, so that none is decided twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
 from sqlalchemy import Table, bindparam, delete, func, or_, select, update
 
-from agents import letters
+from agents import letters, restricted
 from agents.passes import recover
 from agents.record import RELEASE_CONTACT, contact_id, read_record
+from agents.restricted import Fields
 from agents.steps import ROUNDS_MAX, Deps
 from domain.canonical import canonical, parse
+from domain.context import Retention
 from domain.errors import StoreError, UsageError
 from domain.event import Identifier
 from domain.verdict import Audience
@@ -152,6 +154,8 @@ class Plan:
     kept: tuple[Kept, ...]
     held: bool
     on_their_way: bool
+    statutory: Fields
+    evidence: Fields
 
 
 def plan(deps: Deps, root_id: str, at: datetime, evidence_for: timedelta) -> Plan:
@@ -231,6 +235,7 @@ def finish(deps: Deps, root_id: str, people: Sequence[str]) -> None:
     deps.toolbox.forget([one for (one,) in deps.database.rows(_STEPS, people=list(people))])
     for profile_id in people:
         deps.database.vault.forget(profile_id, "erasable")
+        deps.database.vault.forget(profile_id, "statutory")  # nothing here reads it again
     deps.database.scrub()
     work = Work(shown_as=f"erasure of {root_id}")
     work.change(_DROP_MARK, mark=_UNFINISHED + root_id)
@@ -248,13 +253,15 @@ def resume(deps: Deps) -> None:
 def prune(deps: Deps, at: datetime) -> list[str]:
     """Destroy what was kept of erased people until a date that has come; their roots.
 
-    The rows stay, and the record verifies; what they proved can be opened by nobody. A legal hold
-    keeps it.
+    The rows of the record stay, and it verifies; what they proved can be opened by nobody. A legal
+    hold keeps it.
     """
+    evidence = [root_id for root_id, kept in deps.database.rows(_KEPT) if _is_over(kept, at)]
+    by_law = restricted.over(deps.database, at)
     pruned = [
         root_id
-        for root_id, kept in deps.database.rows(_KEPT)
-        if _is_over(kept, at) and _pruned(deps, root_id)
+        for root_id in sorted({*evidence, *by_law.values()})
+        if _pruned(deps, root_id, evidence=root_id in evidence, by_law=by_law.keys())
     ]
     if pruned:
         deps.database.scrub()
@@ -267,7 +274,7 @@ def _is_over(kept: str, at: datetime) -> bool:
     return bool(dates) and all(datetime.fromisoformat(until) <= at for until in dates)
 
 
-def _pruned(deps: Deps, root_id: str) -> bool:
+def _pruned(deps: Deps, root_id: str, *, evidence: bool, by_law: Set[str]) -> bool:
     work, key = Work(shown_as=f"evidence of {root_id}"), keys.person(root_id)
     with deps.database.read() as snapshot:
         people = [row[0] for row in snapshot.rows(queries.FRAGMENTS, roots=[root_id])]
@@ -275,11 +282,14 @@ def _pruned(deps: Deps, root_id: str) -> bool:
             return False
         work.asserts |= {key: 0, **dict(snapshot.rows(queries.REVISIONS, keys=[key]))}
     work.move(key)
-    work.change(_DESTROY_EVIDENCE, people=people)
+    if evidence:
+        work.change(_DESTROY_EVIDENCE, people=people)
+    restricted.destroy(work, [one for one in people if one in by_law])
     if not deps.commit([work])[0]:
         return False  # somebody has just put a hold on it, or asked for something: next time
     for profile_id in people:
         deps.database.vault.forget(profile_id, "evidence")
+        deps.database.vault.forget(profile_id, "statutory")
     return True
 
 
@@ -305,6 +315,9 @@ def _plan(
     for statement in _POINTS:  # some were only ever named in what was said, or written to
         rows = snapshot.rows(statement, people=list(people))
         addresses.update(dict.fromkeys(sorted(ref for (ref,) in rows)))
+    labels, retention = deps.workspace.policies.fields.values(), deps.workspace.retention
+    statutory = restricted.fields_of(fragments, labels, "statutory")
+    evidence = restricted.fields_of(fragments, labels, "evidence")
     return Plan(
         root_id=root_id,
         people=people,
@@ -314,13 +327,21 @@ def _plan(
         counts=counts,
         letters=_letters(deps, snapshot, named),
         steps=tuple(one for (one,) in snapshot.rows(_STEPS, people=list(people))),
-        kept=_kept(counts, at, evidence_for),
+        kept=(
+            *_kept(counts, at, evidence_for, retention.record),
+            *_kept_fields("statutory", statutory, "the law wants it", at + retention.statutory),
+            *_kept_fields("evidence", evidence, "proof", at + evidence_for),
+        ),
         held=bool(requests.in_force(snapshot, "hold", people)),
         on_their_way=bool(snapshot.rows(_ON_THEIR_WAY, people=list(people))),
+        statutory=statutory,
+        evidence=evidence,
     )
 
 
-def _kept(counts: dict[str, int], at: datetime, evidence_for: timedelta) -> tuple[Kept, ...]:
+def _kept(
+    counts: dict[str, int], at: datetime, evidence_for: timedelta, record_for: timedelta
+) -> tuple[Kept, ...]:
     kept = [
         Kept("evidence", "requests about the data, and their receipts", "proof", at + evidence_for)
     ]
@@ -329,13 +350,18 @@ def _kept(counts: dict[str, int], at: datetime, evidence_for: timedelta) -> tupl
         kept.append(Kept("evidence", what, "proof of consent", at + evidence_for))
     if counts["decisions"]:
         what = f"{counts['decisions']} decisions, without what they were made from"
-        kept.append(Kept("record", what, "the record must verify", None))
+        kept.append(Kept("record", what, "the record must verify", at + record_for))
     kept.append(
         Kept(
             "record", "keyed fingerprints of addresses and events", "no marketing, no repeat", None
         )
     )
     return tuple(kept)
+
+
+def _kept_fields(retention: Retention, fields: Fields, why: str, until: datetime) -> list[Kept]:
+    names = sorted({f"`{name}`" for said in fields.values() for name in said})
+    return [Kept(retention, f"the fields {', '.join(names)}", why, until)] if names else []
 
 
 def _letters(deps: Deps, snapshot: Snapshot, named: Sequence[Identifier]) -> tuple[str, ...]:
@@ -383,6 +409,9 @@ def _write(
         work.change(_DESTROY_KEYS, people=people)
         work.insert(t.meta, key=_UNFINISHED + planned.root_id, value="")
         _suppress(deps, work, planned, at)
+        until = at + deps.workspace.retention.statutory
+        restricted.keep(work, vault, planned.statutory, until)
+    evidence = {} if planned.held or not planned.evidence else {"fields": planned.evidence}
     return requests.write(
         work,
         snapshot,
@@ -393,7 +422,7 @@ def _write(
         received_at=received_at,
         at=at,
         by=by,
-        said={"reason": reason},
+        said={"reason": reason, **evidence},
         kept=() if planned.held else planned.kept,
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from domain.action import Significance, Urgency
 from domain.journey import MindName
-from policies.documents import Duration, Instant, MoneyText
+from policies.documents import DURATION_MAX, Duration, Instant, KeptFor, MoneyText
 from policies.schema import EventName, Id, Strict
 
 Text = Annotated[str, StringConstraints(max_length=10_000)]
@@ -168,9 +168,21 @@ class IdentityEntry(Strict):
 
 
 class RetentionEntry(Strict):
-    """How long what an erasure leaves is kept: `evidence` is what proves consent."""
+    """How long things are kept: after an erasure `evidence`, which proves consent, and fields that
+    are `statutory`; in the `record` the decisions, as long as a rule may look back (400 days) or
+    longer.
+    """
 
-    evidence: Duration = timedelta(days=3 * 365)
+    evidence: KeptFor = timedelta(days=3 * 365)
+    statutory: KeptFor = timedelta(days=10 * 365)
+    record: KeptFor = timedelta(days=3 * 365)
+
+    @field_validator("record")
+    @classmethod
+    def _seen_by_every_rule(cls, record: timedelta) -> timedelta:
+        if record < DURATION_MAX:
+            raise ValueError(f"a rule may look back {DURATION_MAX.days} days; keep it that long")
+        return record
 
 
 class SignalsEntry(Strict):

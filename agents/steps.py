@@ -38,7 +38,7 @@ from store.database import Database
 from store.statements import Statement
 from store.work import Work
 from tools.toolbox import Toolbox
-from traces.history import History
+from traces.history import History, pruned_decision
 from traces.logs import Correlation
 from traces.spans import IDLE, Spans, Trail, Watch
 
@@ -265,8 +265,11 @@ def _overtaken(made: Recorded) -> None:
 def _undecided(perceived: Perceived, deps: Deps) -> Line:
     """A duplicate repeats the first decision; a dead letter is kept with its cause."""
     if perceived.duplicate_of is not None:
-        kept = deps.history.get(perceived.duplicate_of)
-        first = kept.erased_decision() if kept.erased else kept.decision(perceived.event_id)
+        kept = deps.history.find(perceived.duplicate_of)
+        if kept is None:
+            first = pruned_decision(perceived.duplicate_of, perceived.arrival.now)
+        else:
+            first = kept.erased_decision() if kept.erased else kept.decision(perceived.event_id)
         return Line(perceived.arrival, "duplicate", perceived.event_id, first)
     assert perceived.refused is not None
     return Line(perceived.arrival, "dead", perceived.event_id, None, perceived.refused)

@@ -219,6 +219,8 @@ class Given(Strict):
     scheduled: list[ScheduledGiven] = []
     human_in_charge: bool = False
     restricted: bool = False
+    minor: bool = False
+    access_needs: list[Word] = []
 
 
 class ActionGiven(Strict):
@@ -558,6 +560,8 @@ class _Writer:
             open_cases=tuple(given.open_cases),
             human_in_charge=given.human_in_charge,
             restricted=given.restricted,
+            minor=given.minor,
+            access_needs=tuple(given.access_needs),
             kill_switches=tuple(given.kill_switches),
             stale=given.stale,
             occurrences=tuple(

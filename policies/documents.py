@@ -31,6 +31,7 @@ DOCUMENT_DEPTH_MAX = 32
 DURATION_MAX = timedelta(days=400)
 WINDOWS_MAX = 8
 HOLIDAYS_MAX = 400
+KEPT_YEARS_MAX = 100
 
 Key = str | int
 Path = tuple[Key, ...]
@@ -51,6 +52,17 @@ def _duration(value: Any) -> timedelta:
     if span > DURATION_MAX:
         raise ValueError(f"it is longer than {DURATION_MAX.days} days")
     return span
+
+
+def _kept_for(value: Any) -> timedelta:
+    """Law counts in years; one is 365 days."""
+    match = re.fullmatch(r"([0-9]{1,5})([dy])", value) if isinstance(value, str) else None
+    if match is None or match.group(1).strip("0") == "":
+        raise ValueError("it is no time to keep things for; write it as `90d`, or `3y`")
+    days = int(match.group(1)) * (365 if match.group(2) == "y" else 1)
+    if days > KEPT_YEARS_MAX * 365:
+        raise ValueError(f"it is longer than {KEPT_YEARS_MAX} years")
+    return timedelta(days=days)
 
 
 def _windows(value: Any) -> tuple[Window, ...]:
@@ -151,6 +163,7 @@ def _zone(value: Any) -> str:
 
 
 Duration = Annotated[timedelta, PlainValidator(_duration)]
+KeptFor = Annotated[timedelta, PlainValidator(_kept_for)]
 WallWindows = Annotated[tuple[Window, ...], PlainValidator(_windows)]
 WeekDays = Annotated[frozenset[int], PlainValidator(_days)]
 HolidayList = Annotated[Holidays, PlainValidator(_holidays)]

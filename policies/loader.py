@@ -136,6 +136,13 @@ def _fields(loaded: Iterable[Loaded]) -> dict[str, FieldLabel]:
                     **document.at("fields", name),
                     remedy="rename one of them",
                 )
+            if entry.retention != "erasable" and not name.startswith("profile."):
+                raise ConfigurationError(
+                    f"field `{name}` is `{entry.retention}`, and only a profile's fields can be "
+                    "kept after an erasure",
+                    place=place,
+                    remedy="leave `retention` out, or have the producer send it as a trait",
+                )
             fields[name] = FieldLabel(
                 name=name,
                 type=entry.type,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,23 @@ _KINDS: Mapping[str, ConsentKind] = {
     "objection": "objection",
     "pending": "pending",
 }
+# What lists of other systems call a no. There are no such words for a yes.
+_NOES = frozenset(
+    (
+        "denial",
+        "deny",
+        "false",
+        "no",
+        "opt out",
+        "opted out",
+        "optout",
+        "refused",
+        "revoked",
+        "unsubscribe",
+        "unsubscribed",
+        "withdrawn",
+    )
+)
 _REACHED: Mapping[tuple[str, str], ReachKind] = {
     (BOUNCE_EVENT, "hard"): "hard",
     (BOUNCE_EVENT, "soft"): "soft",
@@ -84,8 +102,7 @@ def consent_statement(event: Event, terms: Terms) -> Statement | None:
     """
     if event.name != CONSENT_EVENT:
         return None
-    value = event.properties.get("value")
-    kind = _KINDS.get(value.strip().lower()) if isinstance(value, str) else None
+    kind = _kind(event)
     if kind is None:
         raise _invalid(event, "value", "is none that is known", f"use one of {', '.join(_KINDS)}")
     if kind in ("denial", "objection"):
@@ -152,9 +169,16 @@ def restricts(event: Event) -> bool:
     """Whether this event says no, complains, blocks or bounces: what must not be lost with it."""
     if event.name in (COMPLAINT_EVENT, SUPPRESSION_EVENT, BOUNCE_EVENT):
         return True
+    return event.name == CONSENT_EVENT and _kind(event) in ("denial", "objection")
+
+
+def _kind(event: Event) -> ConsentKind | None:
+    """What is said, or None where nobody can tell."""
     value = event.properties.get("value")
-    said = _KINDS.get(value.strip().lower()) if isinstance(value, str) else None
-    return event.name == CONSENT_EVENT and said in ("denial", "objection")
+    if value is False:
+        return "denial"
+    word = re.sub(r"[\s_-]+", " ", value.strip().lower()) if isinstance(value, str) else ""
+    return "denial" if word in _NOES else _KINDS.get(word)
 
 
 def block(event: Event, terms: Terms) -> Block | None:

@@ -203,6 +203,16 @@ def ledger_verify(workspace: Workspace = None, store: Store = None, as_json: Jso
     return _print(verification(workspace, store, as_json=as_json))
 
 
+@ledger.command("prune")
+def ledger_prune(
+    workspace: Workspace = None, store: Store = None, as_json: Json = False, at: At = None
+) -> int:
+    """Let go of decisions whose date has come; a signed tombstone stands for them."""
+    from service.rights import prune_record
+
+    return _print(prune_record(workspace, store, at, as_json=as_json))
+
+
 @ledger.command("recompute")
 def ledger_recompute(
     workspace: Workspace = None, store: Store = None, as_json: Json = False
@@ -333,14 +343,21 @@ Turn = Annotated[Literal["on", "off"], typer.Argument(help="on or off.")]
 def profile_export(
     who: Who,
     audience: Audience = "customer",
+    reason: Reason = "",
+    by: By = None,
+    received: Annotated[
+        str | None,
+        typer.Option("--received", help="When the person asked; with it a receipt is kept."),
+    ] = None,
     workspace: Workspace = None,
     store: Store = None,
     at: At = None,
 ) -> int:
     """Print everything held on a person, as one JSON document."""
-    from service.rights import export
+    from service.rights import Asked, export
 
-    return _print(export(workspace, store, who, audience, at))
+    asked = Asked(_who(by), reason, received, at)
+    return _print(export(workspace, store, who, audience, asked))
 
 
 @profile.command("erase")

@@ -162,20 +162,12 @@ class _Writer:
                 yield self._record(root, scope, lines, known[root])
 
     def _lines(self, people: Sequence[str]) -> Iterator[_Line]:
-        able = set()
         for profile_id, wrapped in self.snapshot.rows(queries.EVIDENCE_KEYS, people=list(people)):
             self.vault.unwrap(profile_id, "evidence", wrapped)
-            able.add(profile_id)
         for *row, sealed in self.snapshot.rows(_LINES, people=list(people)):
             said = queries.consent_line(tuple(row))
-            readable = said.profile_id in able
-            yield _Line(said, self._evidence(said.profile_id, sealed) if readable else None)
-
-    def _evidence(self, profile_id: str, sealed: bytes) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = parse(
-            self.vault.open(profile_id, "evidence", "consents", sealed)
-        )
-        return found
+            data = self.vault.open_kept(said.profile_id, "evidence", "consents", sealed)
+            yield _Line(said, None if data is None else parse(data))
 
     def _record(
         self,

@@ -136,9 +136,10 @@ def verification(workspace: Path | None, store: str | None, *, as_json: bool) ->
     if as_json:
         yield {"verified": True, **asdict(found)}
     else:
+        pruned = f", {found.pruned} of them pruned" if found.pruned else ""
         yield (
             f"the ledger verifies: {found.people} people, {found.decisions} decisions, "
-            f"{found.entries} entries"
+            f"{found.entries} entries{pruned}"
         )
 
 

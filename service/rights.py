@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from agents import erasure
+from agents import erasure, pruning
 from agents.access import Access
 from agents.minds.formula import FormulaMind
 from domain.canonical import parse
@@ -56,9 +56,16 @@ class Asked:
 
 
 def export(
-    workspace: Path | None, store: str | None, who: str, audience: Audience, at: str | None
+    workspace: Path | None, store: str | None, who: str, audience: Audience, asked: Asked
 ) -> Printed:
-    """Everything held on a person, as one JSON document."""
+    """Everything held on a person, as one JSON document.
+
+    Where it says when the person asked, a receipt is kept first, as with every other request. A
+    colleague's look keeps none, and needs no writing store.
+    """
+    if asked.received is not None:
+        with writing(workspace, store) as assembly:
+            _record(assembly, who, "export", asked, {"reason": asked.reason})
     loaded = load(find_workspace(workspace))
     database = assemble_reading(workspace, store)
     try:
@@ -68,7 +75,7 @@ def export(
         access = Access(
             database, audience, lambda version: kept_workspace(database, version), FormulaMind()
         )
-        now = instant_given(at) or database.clock()
+        now = instant_given(asked.at) or database.clock()
         document = access.of(found, portrait_json(found))
         yield {"exported_at": stamp(now), "audience": audience, **document}
     finally:
@@ -203,6 +210,22 @@ def prune(workspace: Path | None, store: str | None, at: str | None, *, as_json:
         return
     yield from (f"{profile_id}: the evidence was destroyed" for profile_id in pruned)
     if not pruned:
+        yield "nothing is over its date"
+
+
+def prune_record(
+    workspace: Path | None, store: str | None, at: str | None, *, as_json: bool
+) -> Printed:
+    """Prune the record as the workspace says; raises `LedgerBroken` where it does not verify."""
+    with writing(workspace, store) as assembly:
+        now = instant_given(at) or assembly.database.clock()
+        pruned = pruning.prune(assembly.deps, now)
+    for one in pruned:
+        if as_json:
+            yield asdict(one)
+        else:
+            yield f"{one.profile_id}: {one.entries} entries pruned, up to entry {one.length}"
+    if not pruned and not as_json:
         yield "nothing is over its date"
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import Table
 
 from domain.canonical import canonical
+from store.tables import tombstones
 from store.vault import Vault
 
 GENESIS = b"\x00" * 32
@@ -51,6 +52,54 @@ class Root:
         return vault.ledger_mac(canonical(["root", shard, self.entries, str(self.total)]))
 
 
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What stands for the first entries of a person's chain, which were pruned, signed.
+
+    `pruned` is the last of those entries, up to which the chain need not be there; `kept` counts
+    the entries before it that are (what was said about consent outlives the decisions about it),
+    as a chain of their own, so that none of them can be edited or taken away either.
+    """
+
+    profile_id: str
+    pruned: Head
+    kept: Head
+    before_at: int
+    pruned_at: int
+
+    @property
+    def gone(self) -> int:
+        """How many entries are not there any more."""
+        return self.pruned.length - self.kept.length
+
+    def columns(self, vault: Vault) -> dict[str, Any]:
+        """Its row, with the seal that only the holder of the key can make."""
+        row: dict[str, Any] = {
+            "profile_id": self.profile_id,
+            "length": self.pruned.length,
+            "head": self.pruned.digest,
+            "kept": self.kept.length,
+            "kept_head": self.kept.digest,
+            "before_at": self.before_at,
+            "pruned_at": self.pruned_at,
+        }
+        return {**row, "mac": vault.ledger_mac(canonical(["tombstone", *row.values()]))}
+
+
+def read_tombstone(vault: Vault, row: Sequence[Any]) -> Tombstone | None:
+    """A kept tombstone, or None where it is not as it was written."""
+    if misfit(_TOMBSTONE, row) is not None:
+        return None
+    profile_id, length, head, kept, kept_head, before_at, pruned_at, mac = row
+    read = Tombstone(profile_id, Head(length, head), Head(kept, kept_head), before_at, pruned_at)
+    return read if read.columns(vault)["mac"] == mac else None
+
+
+def with_kept(kept: Head, table: str, values: Sequence[Any], digest: bytes) -> Head:
+    """What was kept of a pruned part, and one entry more, its own hash included."""
+    return Head(kept.length + 1, entry_hash(kept.digest, table, [*values, digest]))
+
+
 def read_root(
     vault: Vault, shard: object, entries: object, total: object, mac: object
 ) -> Root | None:
@@ -75,6 +124,9 @@ Kinds = tuple[tuple[str, type, bool], ...]
 def kinds(table: Table) -> Kinds:
     """Each column's name, the type of what it holds, and whether it may hold nothing."""
     return tuple((c.name, c.type.python_type, bool(c.nullable)) for c in table.columns)
+
+
+_TOMBSTONE = kinds(tombstones)
 
 
 def misfit(expected: Kinds, row: Sequence[Any]) -> str | None:

@@ -490,6 +490,14 @@ inquiries = Table(
     Index(None, "profile_id"),
 )
 
+statutory = Table(
+    "statutory",
+    metadata,
+    Column("profile_id", String, primary_key=True),
+    Column("until_at", _AT, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
 kill_switches = Table(
     "kill_switches",
     metadata,
@@ -535,6 +543,20 @@ chains = Table(
     Column("profile_id", String, primary_key=True),
     Column("length", Integer, nullable=False),
     Column("head", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("profile_id", String, primary_key=True),
+    Column("length", Integer, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("kept", Integer, nullable=False),
+    Column("kept_head", LargeBinary, nullable=False),
+    Column("before_at", _AT, nullable=False),
+    Column("pruned_at", _AT, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 

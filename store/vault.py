@@ -179,6 +179,20 @@ class Vault:
         """Decrypt what `seal` made; raises `StoreError` where it was altered or moved."""
         return _open(self._cipher(profile_id, retention), sealed, _label(profile_id, table))
 
+    def open_kept(
+        self, profile_id: str, retention: Retention, table: str, sealed: bytes
+    ) -> bytes | None:
+        """Decrypt what may have outlived its key; None where that is gone, or is another by now.
+
+        An altered value cannot be told from one under a destroyed key; the ledger can tell.
+        """
+        if not self.knows(profile_id, retention):
+            return None
+        try:
+            return self.open(profile_id, retention, table, sealed)
+        except StoreError:
+            return None
+
     def seal_letter(self, data: bytes) -> bytes:
         """Encrypt a dead letter, which belongs to no person yet."""
         return _seal(self._letters, data, b"dead")

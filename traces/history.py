@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -50,6 +51,9 @@ _BY_ID = Statement(
     select(*_COLUMNS)
     .select_from(_FROM)
     .where(t.decisions.c.decision_id.in_(bindparam("ids", expanding=True)))
+)
+_DECIDED = Statement(
+    select(t.events.c.event_key).where(t.events.c.decision_id == bindparam("decision")).limit(1)
 )
 _LATEST = Statement(
     select(*_COLUMNS)
@@ -183,6 +187,32 @@ class Kept:
         )
 
 
+def pruned_decision(decision_id: str, at: datetime) -> Decision:
+    """What may be told, at `at`, of a decision that was pruned: that there was one."""
+    return Decision(
+        decision_id=decision_id,
+        event_id="",
+        profile_id="",
+        at=at,
+        event="",
+        journey=None,
+        action=NO_ACTION,
+        tool=None,
+        channel=None,
+        verdict="none",
+        held_for=None,
+        code="pruned",
+        reason="the record was pruned",
+        rule=None,
+        mind="",
+        next_eligible_at=None,
+        asked="event",
+        parent_id=None,
+        workspace_version="",
+        policy_version="",
+    )
+
+
 class History:
     """The decisions of a store."""
 
@@ -191,13 +221,24 @@ class History:
 
     def get(self, decision_id: str) -> Kept:
         """One decision. Raises `UsageError` where there is none of that name."""
-        rows = self._database.rows(_BY_ID, ids=[decision_id])
-        if not rows:
+        kept = self.find(decision_id)
+        if kept is not None:
+            return kept
+        if self._database.rows(_DECIDED, decision=decision_id):
             raise UsageError(
-                f"there is no decision `{decision_id}`",
-                remedy="list them with `safeconduct decisions`",
+                f"decision `{decision_id}` was pruned: its date has come",
+                remedy="nothing is left of it; `[retention]` in `settings.toml` says how long "
+                "the record is kept",
             )
-        return Kept(self._database, rows[0])
+        raise UsageError(
+            f"there is no decision `{decision_id}`",
+            remedy="list them with `safeconduct decisions`",
+        )
+
+    def find(self, decision_id: str) -> Kept | None:
+        """One decision, or None where it is there no longer."""
+        rows = self._database.rows(_BY_ID, ids=[decision_id])
+        return Kept(self._database, rows[0]) if rows else None
 
     def latest(self, most: int) -> list[Kept]:
         """The newest decisions, oldest of them first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from heapq import merge
 from typing import Any
@@ -11,7 +11,17 @@ from sqlalchemy import LargeBinary, bindparam, cast, select
 
 from domain.errors import LedgerBroken, StoreError
 from store import tables as t
-from store.chain import Head, entry_hash, kinds, misfit, read_root, weight
+from store.chain import (
+    Head,
+    Tombstone,
+    entry_hash,
+    kinds,
+    misfit,
+    read_root,
+    read_tombstone,
+    weight,
+    with_kept,
+)
 from store.database import Database, Snapshot
 from store.statements import Statement
 from store.vault import Vault
@@ -20,6 +30,10 @@ _CHAINS = Statement(
     select(t.chains.c.profile_id, t.chains.c.length, t.chains.c.head).order_by(
         t.chains.c.profile_id
     )
+)
+_TOMBSTONES = Statement(select(t.tombstones).order_by(t.tombstones.c.profile_id))
+_TOMBSTONE_OF = Statement(
+    select(t.tombstones).where(t.tombstones.c.profile_id == bindparam("person"))
 )
 _ROOTS = Statement(
     select(
@@ -34,6 +48,14 @@ _ENTRIES = {
         select(t.metadata.tables[name]).order_by(
             t.metadata.tables[name].c.profile_id, t.metadata.tables[name].c.n
         )
+    )
+    for name in t.CHAINED
+}
+_OF_PERSON = {
+    name: Statement(
+        select(t.metadata.tables[name])
+        .where(t.metadata.tables[name].c.profile_id == bindparam("person"))
+        .order_by(t.metadata.tables[name].c.n)
     )
     for name in t.CHAINED
 }
@@ -56,21 +78,29 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a ledger that verifies holds."""
+    """What a ledger that verifies holds; `pruned` of its entries are stood for by tombstones."""
 
     people: int
     entries: int
     decisions: int
+    pruned: int
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Entry:
+class Entry:
+    """One row of a chained table; `values` are its columns in order, its hash left out."""
+
     profile_id: str
     n: int
     table: str
     key: str
     digest: bytes
     values: tuple[Any, ...]
+
+    def columns(self) -> dict[str, Any]:
+        """The values by their columns' names."""
+        names = (name for name in _COLUMNS[self.table] if name != "hash")
+        return dict(zip(names, self.values, strict=True))
 
 
 def verify(database: Database) -> Verified:
@@ -80,28 +110,92 @@ def verify(database: Database) -> Verified:
         LedgerBroken: naming the first row that is not as it was written.
     """
     with database.read() as snapshot:
-        heads: dict[str, Head] = {}
+        walk = _Walk(_tombstones(snapshot, database.vault))
         decisions = 0
-        for entry in _entries(snapshot):
-            head = heads.get(entry.profile_id, Head())
-            _check(entry, head)
-            heads[entry.profile_id] = Head(entry.n, entry.digest)
+        for entry in merge(*(_of_table(name, _readable(snapshot, name)) for name in t.CHAINED)):
+            walk.over(entry)
             decisions += entry.table == "decisions"
+        walk.end()
+        heads = walk.heads
         _check_heads(snapshot, heads)
         _check_root(snapshot, database.vault, heads)
-        for name in (*t.CHAINED, "chains", "ledger_roots"):
+        for name in (*t.CHAINED, "chains", "ledger_roots", "tombstones"):
             _check_indexes(snapshot, name)
-    return Verified(len(heads), sum(head.length for head in heads.values()), decisions)
+    pruned = sum(one.gone for one in walk.tombstones.values())
+    return Verified(len(heads), sum(head.length for head in heads.values()), decisions, pruned)
 
 
-def _entries(snapshot: Snapshot) -> Iterator[_Entry]:
-    return merge(*(_of_table(snapshot, name) for name in t.CHAINED))
+def entries_of(snapshot: Snapshot, profile_id: str, tombstone: Tombstone | None) -> list[Entry]:
+    """One person's entries in order, each verified. Raises `LedgerBroken`."""
+    walk = _Walk({} if tombstone is None else {profile_id: tombstone})
+    entries = sorted(
+        entry
+        for name in t.CHAINED
+        for entry in _of_table(name, snapshot.rows(_OF_PERSON[name], person=profile_id))
+    )
+    for entry in entries:
+        walk.over(entry)
+    walk.end()
+    return entries
 
 
-def _of_table(snapshot: Snapshot, name: str) -> Iterator[_Entry]:
+def tombstone_of(snapshot: Snapshot, vault: Vault, profile_id: str) -> Tombstone | None:
+    """What stands for the pruned beginning of a person's chain, if any. Raises `LedgerBroken`."""
+    rows = snapshot.rows(_TOMBSTONE_OF, person=profile_id)
+    return _tombstone(vault, rows[0]) if rows else None
+
+
+def _tombstones(snapshot: Snapshot, vault: Vault) -> dict[str, Tombstone]:
+    read = (_tombstone(vault, row) for row in _all(snapshot, _TOMBSTONES, "tombstones"))
+    return {one.profile_id: one for one in read}
+
+
+def _tombstone(vault: Vault, row: tuple[Any, ...]) -> Tombstone:
+    read = read_tombstone(vault, row)
+    if read is None:
+        raise LedgerBroken(
+            f"the tombstone of `{row[0]}` was altered",
+            place=f"table tombstones, row {row[0]}",
+            remedy=_EDITED,
+        )
+    return read
+
+
+class _Walk:
+    """Goes over entries in order, checks each, and knows where every chain has got to."""
+
+    def __init__(self, tombstones: dict[str, Tombstone]) -> None:
+        self.tombstones = tombstones
+        self.heads = {person: one.pruned for person, one in tombstones.items()}
+        self._kept: dict[str, Head] = {}
+
+    def over(self, entry: Entry) -> None:
+        """Check one more entry. Raises `LedgerBroken`."""
+        tombstone = self.tombstones.get(entry.profile_id)
+        if tombstone is not None and entry.n <= tombstone.pruned.length:
+            kept = self._kept.get(entry.profile_id, Head())
+            self._kept[entry.profile_id] = with_kept(kept, entry.table, entry.values, entry.digest)
+            return
+        _check(entry, self.heads.get(entry.profile_id, Head()))
+        self.heads[entry.profile_id] = Head(entry.n, entry.digest)
+
+    def end(self) -> None:
+        """See that all is there that pruning left. Raises `LedgerBroken`."""
+        for person, tombstone in self.tombstones.items():
+            kept = self._kept.get(person, Head())
+            if kept != tombstone.kept:
+                raise LedgerBroken(
+                    f"of the pruned part of the chain of `{person}`, {tombstone.kept.length} "
+                    f"entries were kept; the {kept.length} that are there are not those",
+                    place=f"table tombstones, row {person}",
+                    remedy="a row was edited, added or deleted: compare with a backup",
+                )
+
+
+def _of_table(name: str, rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
     columns = _COLUMNS[name]
     person, position, digest = (columns.index(c) for c in ("profile_id", "n", "hash"))
-    for row in _readable(snapshot, name):
+    for row in rows:
         wrong = misfit(_KINDS[name], row)
         if wrong is not None:
             raise LedgerBroken(
@@ -110,7 +204,7 @@ def _of_table(snapshot: Snapshot, name: str) -> Iterator[_Entry]:
                 remedy=_EDITED,
             )
         values = tuple(value for i, value in enumerate(row) if i != digest)
-        yield _Entry(row[person], row[position], name, row[0], row[digest], values)
+        yield Entry(row[person], row[position], name, row[0], row[digest], values)
 
 
 def _readable(snapshot: Snapshot, name: str) -> Iterator[tuple[Any, ...]]:
@@ -158,7 +252,7 @@ def _key_after(snapshot: Snapshot, name: str, read: int) -> str:
     return f"{read + 1} in order" if row is None else bytes(row[0]).decode(errors="replace")
 
 
-def _check(entry: _Entry, head: Head) -> None:
+def _check(entry: Entry, head: Head) -> None:
     place = f"table {entry.table}, row {entry.key}"
     if entry.n > head.length + 1:
         raise LedgerBroken(

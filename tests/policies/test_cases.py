@@ -259,6 +259,8 @@ cases:
       told: [{action: promo, same_words: true, at: "2026-11-21T00:00:00Z"}]
       spent: {vouchers: 12.00 EUR}
       scheduled: [{action: promo, due_at: "2026-11-24T00:00:00Z"}]
+      minor: true
+      access_needs: [no_phone]
       human_in_charge: true
       restricted: true
     action: promo

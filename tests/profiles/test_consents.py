@@ -12,6 +12,7 @@ from tests.shop import Shop, cart, consent, open_shop, row
 
 PHONE = "+491701234567"
 MAIL = "maya@example.com"
+ACTIONS = "actions: [remind_by_email, remind_by_sms, cart_banner]"
 SMALL = {"policies/contact.yaml": ('window: "08:00-21:00"', 'window: "00:01-23:59"')}
 
 
@@ -49,6 +50,34 @@ def test_a_stop_word_of_any_language_ends_messages(tmp_path: Path, text: str) ->
         assert "consent" in by_action(shop, "2026-10-05T09:01:00Z", "k-1")["remind_by_sms"]
         again = shop.one(message(text, "2026-10-05T09:02:00Z"))
         assert again["verdict"] == "none"
+
+
+@pytest.mark.parametrize("text", ["Alto.", "No más mensajes"])
+def test_case_13_a_stop_in_another_language_than_the_customers(tmp_path: Path, text: str) -> None:
+    """Exactly: denied for shop, the number, SMS, all marketing; one confirmation; the promotion
+    denied `consent`, no time at which it could go; "Don't stop!" is `consent_conflict`."""
+    changes = SMALL | {"journeys/abandoned_cart.yaml": (ACTIONS, "actions: [remind_by_sms]")}
+    american = row("signed_up", "2026-10-05T07:59:00Z", phone=PHONE, traits={"locale": "en-US"})
+    with open_shop(tmp_path / "w", changes=changes) as shop:
+        shop.run(american, sms_grant())
+        confirmed = shop.one(message(text, "2026-10-05T09:00:00Z"))
+        assert (confirmed["verdict"], confirmed["action"]) == ("permitted", "confirm_stop")
+        (no,) = [line for line in shop.rows("consents") if line["kind"] == "denial"]
+        ref = shop.database.vault.fingerprint("identifier", "phone", PHONE)
+        said = [no[key] for key in ("brand", "channel", "purpose", "topic", "contact_point")]
+        assert said == ["shop", "sms", None, None, ref]
+        promo = shop.one(cart("2026-10-05T09:01:00Z"))
+        assert (promo["verdict"], promo["code"], promo["next_eligible_at"]) == (
+            "denied", "consent", None,
+        )  # fmt: skip
+        assert len(shop.sent("sms")) == 1
+    with open_shop(tmp_path / "v", changes=changes) as shop:
+        shop.run(american, sms_grant(), message("Don't stop!", "2026-10-05T09:00:00Z"))
+        promo = shop.one(cart("2026-10-05T09:01:00Z"))
+        assert (promo["verdict"], promo["code"], promo["next_eligible_at"]) == (
+            "denied", "consent_conflict", None,
+        )  # fmt: skip
+        assert shop.sent("sms") == []
 
 
 def test_a_late_confirmation_is_stale(tmp_path: Path) -> None:

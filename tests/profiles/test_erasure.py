@@ -22,7 +22,7 @@ from agents import erasure
 from agents.minds.formula import FormulaMind
 from agents.reconsider import recompute
 from domain.context import Retention
-from domain.errors import UsageError
+from domain.errors import ConfigurationError, UsageError
 from service import rights
 from service.assemble import kept_workspace
 from service.cli import main
@@ -151,6 +151,42 @@ def test_nothing_is_left_of_who_was_erased(
         assert not again.different
 
 
+def test_no_log_or_trace_needs_to_be_erased(tmp_path: Path) -> None:
+    """What a run writes beside its answer (the log at its fullest, every span) and, while the store
+    is still open after an erasure, its write-ahead log and free pages: no byte is the person's."""
+    folder, events, told = tmp_path / "w", tmp_path / "events.jsonl", tmp_path / "told"
+    with open_shop(folder, store=None):
+        pass
+    bad = row("oops", "2026-10-06T21:00:00Z", email=MAIL, brand="nobody's")
+    events.write_text("".join(json.dumps(one) + "\n" for one in (*story(), bad)))
+    chatty = {
+        "SAFECONDUCT_LOG": "debug",
+        "OTEL_TRACES_EXPORTER": "console",
+        "OTEL_TRACES_SAMPLER": "always_on",
+    }
+    words = ["run", str(events), "--json", "--workspace", str(folder)]
+    with told.open("wb") as file:
+        subprocess.run(
+            [sys.executable, "-m", "service.cli", *words],
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=file, check=True,
+            env={**os.environ, **chatty},
+        )  # fmt: skip
+    said = told.read_bytes()
+    assert b"span_id" in said
+    assert b"decided" in said
+    assert found_in(said) == []
+    with open_shop(folder, store=None) as shop:
+        assert found_in(b"".join(every_file(folder).values()))
+        shop.run(row("page_viewed", "2026-10-06T21:30:00Z", USER, email=MAIL))
+        (person,) = {one["root_id"] for one in shop.rows("profiles") if one["sealed"]}
+        sealed = [bytes(one["sealed"]) for one in shop.rows("profiles")]
+        assert any(one in data for one in sealed for data in every_file(folder).values())
+        erased_here(shop, person)
+        for name, data in every_file(folder).items():
+            assert not found_in(data), name
+            assert not [one for one in sealed if one in data], name
+
+
 def test_the_other_customer_is_untouched(shop: Path) -> None:
     """Erasing one person takes nothing from another."""
     with open_shop(shop, store=None) as opened_shop:
@@ -194,6 +230,57 @@ def test_24_an_event_replayed_after_erasure(tmp_path: Path, store: str) -> None:
         shop.run(consent("granted", "2026-11-03T11:00:00Z", email=MAIL))
         later = shop.one(cart("2026-11-03T12:00:00Z", email=MAIL, cart_id="k-3"))
         assert later["action"] == "remind_by_email"
+
+
+def test_case_24_a_new_order_after_an_erasure(tmp_path: Path, store: str) -> None:
+    """Exactly: the order's own news is permitted; a promotion is denied `suppressed`, unless the
+    order itself carries a new explicit yes; an old yes that is told again is none."""
+    mapped = (
+        'source = "shop"\n[input.consent_categories]\n'
+        'News = {purpose = "marketing", channel = "email"}'
+    )
+    changes = {
+        "settings.toml": ('source = "shop"', mapped),
+        "journeys/failed_checkout.yaml": ("trigger: checkout_failed", "trigger: order_placed"),
+        "journeys/abandoned_cart.yaml": (
+            "actions: [remind_by_email, remind_by_sms, cart_banner]",
+            "actions: [remind_by_email]",
+        ),
+    }
+
+    def order(number: int, when: str, **consent: Any) -> dict[str, Any]:
+        context = {"traits": {"email": MAIL}, **consent}
+        return {
+            "type": "track", "event": "order_placed", "messageId": f"o-{number}", "userId": "c-1",
+            "timestamp": when, "properties": {"order_id": f"o-{number}"}, "context": context,
+        }  # fmt: skip
+
+    def promo(shop: Shop, when: str) -> tuple[str, bool, str | None]:
+        line = shop.one(cart(when, email=MAIL, cart_id=when))
+        suppressed = "suppressed" in codes(shop, line, "remind_by_email")
+        return line["verdict"], suppressed, line["next_eligible_at"]
+
+    folder = tmp_path / "w"
+    with open_shop(folder, store=store, changes=changes) as shop:
+        shop.run(consent("granted", "2026-05-05T08:00:00Z", email=MAIL))
+        first = shop.one(cart("2026-05-05T09:00:00Z", email=MAIL))
+        assert first["action"] == "remind_by_email"
+    words = ("--yes", "--at", "2026-06-01T00:00:00Z", "--store", store)
+    assert erase(folder, f"email:{MAIL}", *words) == 0
+    with open_shop(folder, store=store) as shop:
+        again = shop.one(cart("2026-05-05T09:00:00Z", email=MAIL))
+        assert (again["verdict"], again["code"]) == ("duplicate", "erased")
+        news = shop.one(order(1, "2026-06-03T09:00:00Z"))
+        assert (news["verdict"], news["action"]) == ("permitted", "checkout_help")
+        assert news["profile_id"] != first["profile_id"]
+        assert promo(shop, "2026-06-03T10:00:00Z") == ("denied", True, None)
+        imported = consent("granted", "2026-06-03T10:30:00Z", email=MAIL, bulk=True)
+        older = consent("granted", "2026-05-30T10:30:00Z", email=MAIL, id="told late")
+        shop.run(imported, older)
+        assert promo(shop, "2026-06-03T11:00:00Z") == ("denied", True, None)
+        yes = {"consent": {"categoryPreferences": {"News": True}}}
+        shop.one(order(2, "2026-06-03T12:00:00Z", **yes))
+        assert promo(shop, "2026-06-03T13:00:00Z") == ("permitted", False, None)
 
 
 def codes(shop: Shop, line: Mapping[str, Any], action: str) -> list[str]:
@@ -462,6 +549,81 @@ def test_the_proof_goes_at_its_date_unless_it_is_held(
     capsys.readouterr()
     assert main(["profile", "prune", "--at", "2029-10-07T00:00:00Z", *place]) == 0
     assert capsys.readouterr().out == "nothing is over its date\n"
+
+
+LABELS = """
+  profile.tax_id:
+    type: string
+    retention: statutory
+  profile.address.street:
+    type: string
+    retention: evidence
+"""
+
+
+def test_what_the_law_wants_is_restricted_until_its_date(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], store: str
+) -> None:
+    """Statutory fields and those that are proof stay, sealed apart, and nothing else of the
+    profile; no decision reads them; each goes at its own date, unless it is held."""
+    folder = tmp_path / "w"
+    place = ["--workspace", str(folder), "--store", store]
+    changes = {
+        "policies/fields.yaml": ("fields:", "fields:" + LABELS.rstrip()),
+        "settings.toml": ("[store]", '[retention]\nstatutory = "6y"\n\n[store]'),
+    }
+    with open_shop(folder, store=store, changes=changes) as shop:
+        shop.run(*story())
+        told = row("profile_updated", "2026-10-05T08:30:00Z", USER, traits={"tax_id": "DE-4711"})
+        shop.run(told)
+        (person,) = {kept["root_id"] for kept in shop.rows("profiles")}
+    words = ("--yes", "--at", "2026-10-07T00:00:00Z", "--store", store)
+    assert erase(folder, f"user_id:{USER}", *words) == 0
+    said = capsys.readouterr().out
+    assert "the fields `profile.tax_id` (statutory: the law wants it), until 2032-10-05" in said
+    assert "the fields `profile.address.street` (evidence: proof), until 2029-10-06" in said
+
+    def export() -> dict[str, Any]:
+        assert main(["profile", "export", person, "--audience", "auditor", *place]) == 0
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    def left(when: str) -> tuple[bool, bool]:
+        assert main(["profile", "prune", "--at", when, *place]) == 0
+        capsys.readouterr()
+        text = json.dumps(export())
+        return "DE-4711" in text, "Xylophone Lane 7" in text
+
+    kept = json.dumps(export())
+    assert found_in(kept.encode()) == ["Xylophone Lane 7", "wobbly-gizmo"]
+    assert "DE-4711" in kept
+    with open_shop(folder, store=store) as shop:
+        assert [one for one in shop.rows("profiles") if one["sealed"] is not None] == []
+        assert not shop.database.vault.knows(person, "statutory")
+        verify(shop.database)
+    assert left("2029-10-05T00:00:00Z") == (True, True)
+    assert left("2029-10-07T00:00:00Z") == (True, False)
+    assert main(["profile", "hold", person, "on", *place]) == 0
+    assert left("2032-10-06T00:00:00Z") == (True, False)
+    assert main(["consent", "export", *place]) == 0  # some lines lie under a key that is gone
+    capsys.readouterr()
+    assert main(["profile", "hold", person, "off", *place]) == 0
+    assert left("2032-10-06T00:00:00Z") == (False, False)
+    with open_shop(folder, store=store) as shop:
+        assert shop.rows("statutory") == []
+        keys = {(one["profile_id"], one["retention"]) for one in shop.rows("data_keys")}
+        assert (person, "statutory") not in keys
+        verify(shop.database)
+
+
+def test_only_a_profiles_fields_can_be_kept(tmp_path: Path) -> None:
+    """What no erasure could keep cannot be declared as kept."""
+    labels = "fields:\n  event.vat:\n    type: string\n    retention: statutory"
+    with (
+        pytest.raises(ConfigurationError, match=r"`event\.vat` is `statutory`"),
+        open_shop(tmp_path / "w", changes={"policies/fields.yaml": ("fields:", labels)}),
+    ):
+        pass
 
 
 def test_an_erased_person_is_nobody(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

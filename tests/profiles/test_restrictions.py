@@ -48,6 +48,30 @@ def test_what_restricts_is_never_lost(tmp_path: Path, said: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(
+    "value", ["Opted-Out", "opt_out", "OPTOUT", "Unsubscribed", " no ", "FALSE", False, "withdrawn"]
+)
+def test_a_no_is_understood_in_other_systems_words(tmp_path: Path, value: object) -> None:
+    """However a list calls it, it is a denial, and no dead letter."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(*grants())
+        line = shop.one(consent("denied", "2026-10-05T08:30:00Z") | {"properties": {
+            "channel": "email", "purpose": "marketing", "value": value,
+        }})  # fmt: skip
+        assert line["verdict"] == "none"
+        assert [one["kind"] for one in shop.rows("consents")].count("denial") == 1
+
+
+@pytest.mark.parametrize("value", ["yes", "true", True, "subscribed", "opted-in", "1", None])
+def test_no_other_word_is_a_yes(tmp_path: Path, value: object) -> None:
+    """A yes is `granted` and nothing else: what is unclear grants nothing, and is a dead letter."""
+    with open_shop(tmp_path / "w") as shop:
+        said = {"channel": "email", "purpose": "marketing", "value": value}
+        line = shop.one(row("consent_changed", "2026-10-05T08:30:00Z") | {"properties": said})
+        assert line["verdict"] == "dead"
+        assert shop.rows("consents") == []
+
+
+@pytest.mark.parametrize(
     ("said", "stopped"),
     [
         (block(target="domain", contact_point="example.com"), "email"),

@@ -51,6 +51,25 @@ def test_an_export_holds_all_there_is(tmp_path: Path, capsys: pytest.CaptureFixt
     assert any(MAIL in json.dumps(step["content"]) for step in document["outbox"])
 
 
+def test_who_asked_for_their_data_has_a_receipt_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the day on which they asked, the request is kept and told with its clock; a look by a
+    colleague is none."""
+    place = ["--workspace", str(tmp_path / "w")]
+    with open_shop(tmp_path / "w", store=None) as shop:
+        shop.run(*story())
+    asked(capsys, "export", f"user_id:{USER}", *place)
+    assert asked(capsys, "requests", "--json", *place) == []
+    when = ["--received", "2026-10-31T09:00:00Z", "--at", "2026-11-02T00:00:00Z", "--by", "ida"]
+    (document,) = asked(capsys, "export", f"user_id:{USER}", *when, *place)
+    (kept,) = asked(capsys, "requests", "--json", *place)
+    told = [kept[key] for key in ("kind", "state", "by", "received_at", "due_at")]
+    assert told[:3] == ["export", "done", "ida"]
+    assert [at[:10] for at in told[3:]] == ["2026-10-31", "2026-11-30"]
+    assert [one["kind"] for one in document["requests"]] == ["export"]
+
+
 def test_a_customer_is_not_told_what_is_withheld(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,6 +91,24 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('profile_id', name=op.f('pk_chains')),
     sqlite_with_rowid=False
     )
+    op.create_table('statutory',
+    sa.Column('profile_id', STRING, nullable=False),
+    sa.Column('until_at', sa.BigInteger(), nullable=False),
+    sa.Column('sealed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('profile_id', name=op.f('pk_statutory'))
+    )
+    op.create_table('tombstones',
+    sa.Column('profile_id', STRING, nullable=False),
+    sa.Column('length', sa.Integer(), nullable=False),
+    sa.Column('head', sa.LargeBinary(), nullable=False),
+    sa.Column('kept', sa.Integer(), nullable=False),
+    sa.Column('kept_head', sa.LargeBinary(), nullable=False),
+    sa.Column('before_at', sa.BigInteger(), nullable=False),
+    sa.Column('pruned_at', sa.BigInteger(), nullable=False),
+    sa.Column('mac', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('profile_id', name=op.f('pk_tombstones')),
+    sqlite_with_rowid=False
+    )
     op.create_table('consents',
     sa.Column('consent_id', STRING, nullable=False),
     sa.Column('profile_id', STRING, nullable=False),
@@ -429,6 +447,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table('workspaces')
+    op.drop_table('tombstones')
+    op.drop_table('statutory')
     op.drop_index(op.f('ix_timers_profile_id'), table_name='timers')
     op.drop_index('ix_timers_pending', table_name='timers', sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'"))
     op.drop_index(op.f('ix_timers_decision_id'), table_name='timers')
