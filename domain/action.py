@@ -13,7 +13,17 @@ TOOL_NAMES: tuple[ToolName, ...] = ("message", "offer", "case", "handoff")
 Significance = Literal["none", "similar", "legal"]
 Urgency = Literal["normal", "now"]
 
+BlockKind = Literal["information", "offer", "promotion", "referral", "cross_sell", "survey"]
+
 NO_ACTION = "no_action"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One part of a message, and what it is for; all but `information` promote something."""
+
+    kind: BlockKind
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ class Action:
     `propensity` is a probability, `value` the worth of success in the brand's currency units,
     `context_weight` a factor (1 = neutral); `levers` are percentages that add up
     (20 and 35 make a factor of 1.55). `defer_for` bounds how long a held contact stays wanted.
+    `body` is the whole text; where it was given in `blocks`, those are its parts, in order.
     """
 
     name: str
@@ -57,6 +68,7 @@ class Action:
     topic: str | None = None
     subject: str = ""
     body: str = ""
+    blocks: tuple[Block, ...] = ()
     offer: str | None = None
     case_reason: str | None = None
     queue: str | None = None
@@ -72,6 +84,18 @@ class Action:
     significance: Significance = "none"
     defer_for: timedelta = timedelta(days=1)
     place: str = ""
+
+    @property
+    def is_promotional(self) -> bool:
+        """Whether any part of it promotes something."""
+        if self.promotional or self.offer is not None:
+            return True
+        return any(block.kind != "information" for block in self.blocks)
+
+    @property
+    def promotional_blocks(self) -> tuple[int, ...]:
+        """Which blocks promote something, counted from 1."""
+        return tuple(n for n, one in enumerate(self.blocks, 1) if one.kind != "information")
 
 
 @dataclass(frozen=True, slots=True)

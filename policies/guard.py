@@ -75,6 +75,7 @@ class Guard:
             Reachable(policies),
             ConsentRule(policies),
             SuppressionRule(policies),
+            SuppressionRule(policies, confidential=True),
             *policies.rules,
             OfferLeft(offers),
             HumanDecision(),
@@ -127,12 +128,13 @@ class Guard:
     def judged(self, candidate: Candidate) -> tuple[str, bool]:
         """The purpose a candidate is judged by, and whether that is not the one it names.
 
-        An exempt message that carries an offer or a promotion is judged as marketing.
+        A message that carries an offer or a promotion where nobody said yes to its purpose, for
+        it is exempt or goes by silence, is judged as marketing.
         """
         action = candidate.action
         purpose = self.policies.purposes.get(action.purpose)
-        exempt = purpose is not None and purpose.model == "exempt"
-        mixed = exempt and (action.promotional or action.offer is not None)
+        unasked = purpose is not None and not purpose.marketing and purpose.model != "opt_in"
+        mixed = unasked and action.is_promotional
         return (self.policies.promotion if mixed else action.purpose), mixed
 
     def kind(self, candidate: Candidate) -> ContactKind:

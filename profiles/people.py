@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.context import Contact, ContactPoint, Context, EventView, Tally
+from domain.context import Contact, ContactPoint, Context, EventView, Suppression, Tally
 from domain.errors import InputError
 from domain.event import Event, Identifier
 from domain.journey import Arm
@@ -50,6 +50,8 @@ HANDOFF_ACCEPTED_EVENT = "handoff_accepted"
 RECENT = timedelta(days=7)
 ADDRESS_KINDS = ("email", "phone")
 
+_COMPLAINS = Suppression("complaint", "person", None, None, "marketing", "an open complaint")
+"""What an open complaint blocks, whoever opened it; its own answer is no marketing."""
 _Holders = Mapping[str, Sequence[tuple[str, int | None]]]
 """Who uses each contact point, and until when it cannot be reached."""
 
@@ -137,6 +139,8 @@ class People:
         if perceived.arrival.asked.kind == "event":
             draft.statements = statements(event, self._terms)
             draft.block = consents.block(event, self._terms)
+            draft.lift = consents.lift(event)
+            draft.opened_case = consents.opened_case(event)
             draft.reached = consents.reached(event)
             if not restricts(event, self._terms):
                 self._check_brand(event)
@@ -269,7 +273,8 @@ class People:
         contacts: tuple[Contact, ...] = ()
         truncated = False
         tallies: tuple[Tally, ...] = ()
-        open_cases = pool.cases(ids)
+        opened = () if draft.opened_case is None else (draft.opened_case,)
+        open_cases = tuple(dict.fromkeys((*pool.cases(ids), *opened)))
         lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
         fields, withheld = visible(terms, brand, person, event)
         if draft.asks:
@@ -298,7 +303,11 @@ class People:
             zone_of_person=zone(traits.get("time_zone")),
             zone_of_address=zone(nested(traits.get("address"), "time_zone")),
             consents=lines,
-            suppressions=(*pool.suppressions(ids, refs, draft.domains), *draft.block_lines),
+            suppressions=(
+                *pool.suppressions(ids, refs, draft.domains, draft.lifted),
+                *draft.block_lines,
+                *(_COMPLAINS for reason in open_cases if consents.is_complaint(reason)),
+            ),
             contacts=contacts,
             contacts_truncated=truncated,
             tallies=tallies,

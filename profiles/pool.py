@@ -135,16 +135,19 @@ class Pool:
         return bearing(lines, asked)
 
     def suppressions(
-        self, ids: Sequence[str], refs: set[str], domains: Sequence[str]
+        self, ids: Sequence[str], refs: set[str], domains: Sequence[str], lifting: set[str]
     ) -> list[Suppression]:
         """The blocks on this person, the person's addresses and their domains.
 
         Of several that differ in their end alone, the one that ends last.
         """
         found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        lifted = {row[_LIFTS] for row in self._suppressions} | lifting
         for row in self._suppressions:
+            if row[1] in lifted or row[_LIFTS] is not None:
+                continue
             if row[0] in ids or row[0] in refs or row[0] in domains:
-                scope = (row[0], *row[2:7], row[8])
+                scope = (row[0], *row[2:7], row[8], row[11])
                 if scope not in found or _ends(row) > _ends(found[scope]):
                     found[scope] = row
         return [_suppression(row) for row in found.values()]
@@ -289,13 +292,16 @@ def _others(row: tuple[Any, ...], decision_id: str | None) -> bool:
     return decision_id is None or row[11] != decision_id
 
 
+_LIFTS = 12
+
+
 def _ends(row: tuple[Any, ...]) -> float:
     return math.inf if row[7] is None else row[7]
 
 
 def _suppression(row: tuple[Any, ...]) -> Suppression:
     ref, suppression_id, target, brand, channels, blocks, reason, expires_at, shown_to = row[:9]
-    until_grant, created_at = row[9:]
+    until_grant, created_at, holds_rest = row[9:12]
     return Suppression(
         ref if target == "address" else suppression_id,
         target,
@@ -307,6 +313,7 @@ def _suppression(row: tuple[Any, ...]) -> Suppression:
         tuple(parse(shown_to)),
         bool(until_grant),
         instant(created_at) if until_grant else None,
+        bool(holds_rest),
     )
 
 

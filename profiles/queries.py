@@ -176,9 +176,33 @@ SUPPRESSIONS = Statement(
         t.suppressions.c.shown_to,
         t.suppressions.c.until_grant,
         t.suppressions.c.created_at,
+        t.suppressions.c.holds_rest,
+        t.suppressions.c.lifts,
     )
     .where(t.suppressions.c.ref.in_(_among("refs")))
     .order_by(t.suppressions.c.suppression_id)
+)
+SUPPRESSED = Statement(
+    select(
+        t.suppressions.c.suppression_id,
+        t.suppressions.c.target,
+        t.suppressions.c.ref,
+        t.suppressions.c.brand,
+        t.suppressions.c.channels,
+        t.suppressions.c.blocks,
+        t.suppressions.c.reason,
+        t.suppressions.c.shown_to,
+        t.suppressions.c.until_grant,
+        t.suppressions.c.lifts,
+    )
+    .where(t.suppressions.c.profile_id.in_(_among("people")))
+    .order_by(t.suppressions.c.suppression_id)
+)
+"""The suppressions in these people's chains, and what lifts them."""
+OPEN_CASES = Statement(
+    select(t.cases.c.reason).where(
+        t.cases.c.profile_id.in_(_among("people")), t.cases.c.state == "open"
+    )
 )
 _CONTACT = (
     t.contacts.c.at,
