@@ -201,6 +201,8 @@ class Context:
     `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
     newest first; `contacts_truncated` says that older ones inside the longest window exist, and
     `tallies` then holds the count of every cap.
+    `paused_until` is until when the person wants no marketing. `exempt_sends` counts, of each
+    exempt purpose, the contacts made with the person within that purpose's ceiling's window.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -219,6 +221,8 @@ class Context:
     jurisdictions: tuple[Jurisdiction, ...] = ()
     consents: tuple[Consent, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    paused_until: datetime | None = None
+    exempt_sends: Mapping[str, int] = field(default_factory=dict)
     contacts: tuple[Contact, ...] = ()
     contacts_truncated: bool = False
     tallies: tuple[Tally, ...] = ()

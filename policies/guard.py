@@ -30,7 +30,13 @@ from policies.expressions import Bound, bind, merged
 from policies.hours import HORIZON
 from policies.policy_set import PolicySet
 from policies.question import Question, Rule, TimeBound
-from policies.rules.consent import ConsentRule, Reachable, SuppressionRule
+from policies.rules.consent import (
+    ConsentRule,
+    ExemptCeiling,
+    Paused,
+    Reachable,
+    SuppressionRule,
+)
 from policies.rules.engagement import ApprovalRule, EngagementRule, HumanDecision, OfferLeft
 from policies.rules.quiet import QuietHours
 from policies.rules.standing import (
@@ -74,6 +80,8 @@ class Guard:
             HumanInCharge(),
             Reachable(policies),
             ConsentRule(policies),
+            Paused(policies),
+            ExemptCeiling(policies),
             SuppressionRule(policies),
             SuppressionRule(policies, confidential=True),
             *policies.rules,

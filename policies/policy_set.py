@@ -49,6 +49,8 @@ BUILT_IN_RULES: tuple[str, ...] = (
     "human-in-charge",
     "reachable",
     "consent",
+    "paused",
+    "exempt-ceiling",
     "suppression",
     "confidential-suppression",
     "offer-left",

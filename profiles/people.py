@@ -23,6 +23,7 @@ from profiles.identifying import Identifying
 from profiles.labels import nested, visible
 from profiles.membership import Identified
 from profiles.notes import Notes
+from profiles.pauses import paused_until
 from profiles.pool import Pool
 from profiles.prints import (
     content_print,
@@ -289,6 +290,7 @@ class People:
                     draft, pool.contact_days(ids, brand, arrival.now), terms
                 )
         traits = {name: trait.value for name, trait in person.traits.items()}
+        zones = zone(traits.get("time_zone")), zone(nested(traits.get("address"), "time_zone"))
         return Context(
             now=arrival.now,
             seed=self._seed(draft.perceived),
@@ -300,14 +302,16 @@ class People:
             fields=fields,
             withheld=withheld,
             contact_points=draft.points,
-            zone_of_person=zone(traits.get("time_zone")),
-            zone_of_address=zone(nested(traits.get("address"), "time_zone")),
+            zone_of_person=zones[0],
+            zone_of_address=zones[1],
             consents=lines,
             suppressions=(
                 *pool.suppressions(ids, refs, draft.domains, draft.lifted),
                 *draft.block_lines,
                 *(_COMPLAINS for reason in open_cases if consents.is_complaint(reason)),
             ),
+            paused_until=paused_until(traits, zones[0] or zones[1]),
+            exempt_sends=pool.exempt_sends(ids, arrival.asked.parent_id, arrival.now),
             contacts=contacts,
             contacts_truncated=truncated,
             tallies=tallies,

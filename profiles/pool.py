@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,6 +47,7 @@ class Pool:
     _grants: Sequence[tuple[Any, ...]] = ()
     _restrictions: Mapping[str, str] = {}
     _counters: Mapping[str, int] = {}
+    _exempt: Sequence[tuple[Any, ...]] = ()
 
     def __init__(self, snapshot: Snapshot, terms: Terms, drafts: Sequence[Draft]) -> None:
         self._snapshot = snapshot
@@ -100,6 +102,21 @@ class Pool:
         self._grants = standing.get("grant", ())
         requests = sorted(standing.get("request", ()), key=lambda row: (row[0], row[5]))
         self._restrictions = {row[0]: row[1] for row in requests}
+        now = min(draft.perceived.arrival.now for draft in asking)
+        windows: dict[timedelta, list[str]] = {}
+        for purpose, window in self._terms.ceilings.items():
+            windows.setdefault(window, []).append(purpose)
+        self._exempt = [
+            row
+            for window, purposes in windows.items()
+            for row in rows(
+                queries.EXEMPT_SENDS,
+                people=people,
+                since=micros(now - window),
+                purposes=sorted(purposes),
+                most=_EXEMPT_SENDS_MAX * len(people),
+            )
+        ]
         self.switches = tuple(scope for (scope,) in rows(queries.SWITCHES))
         counters = [keys.stock_counter(brand, name) for brand, name in self._stocks()]
         if counters:
@@ -151,6 +168,23 @@ class Pool:
                 if scope not in found or _ends(row) > _ends(found[scope]):
                     found[scope] = row
         return [_suppression(row) for row in found.values()]
+
+    def exempt_sends(
+        self, ids: Sequence[str], parent_id: str | None, now: datetime
+    ) -> dict[str, int]:
+        """How many contacts each exempt purpose has had with this person within its window.
+
+        What the parent decision holds in reserve is this pass's own, and not counted against it.
+        """
+        windows = self._terms.ceilings
+        found = Counter(
+            purpose
+            for profile_id, purpose, decision_id, at in self._exempt
+            if profile_id in ids
+            and at > micros(now - windows[purpose])
+            and (parent_id is None or decision_id != parent_id)
+        )
+        return dict(sorted(found.items()))
 
     def contacts(
         self, ids: Sequence[str], refs: set[str], parent_id: str | None
@@ -293,6 +327,7 @@ def _others(row: tuple[Any, ...], decision_id: str | None) -> bool:
 
 
 _LIFTS = 12
+_EXEMPT_SENDS_MAX = 1000
 
 
 def _ends(row: tuple[Any, ...]) -> float:

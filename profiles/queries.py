@@ -248,6 +248,23 @@ COUNT_OF_PEOPLE = Statement(_COUNT.where(_OF_PEOPLE, _IN_SCOPE))
 COUNT_AT_POINT = Statement(_COUNT.where(_AT_POINT, _IN_SCOPE))
 NTH_OF_PEOPLE = Statement(_NTH.where(_OF_PEOPLE, _IN_SCOPE))
 NTH_AT_POINT = Statement(_NTH.where(_AT_POINT, _IN_SCOPE))
+EXEMPT_SENDS = Statement(
+    select(
+        t.contacts.c.profile_id,
+        t.contacts.c.purpose,
+        t.contacts.c.decision_id,
+        t.contacts.c.at,
+    )
+    .where(
+        t.contacts.c.profile_id.in_(_among("people")),
+        t.contacts.c.at > bindparam("since"),
+        t.contacts.c.purpose.in_(_among("purposes")),
+        t.contacts.c.state != "released",
+    )
+    .order_by(t.contacts.c.at.desc())
+    .limit(bindparam("most"))
+)
+"""Contacts under exempt purposes, also those that count toward no cap."""
 _DAY = 86_400_000_000
 CONTACT_DAYS = Statement(
     select(

@@ -50,7 +50,7 @@ class Terms:
     marketing. `categories` are Segment's, `senders` the brand of each own address or number (case
     folded), `words` those that end messages. `identity` is how telling each type of identifier is.
     `signals` says what events mean for signals. `caps` are the frequency caps, `topics` those of
-    all actions.
+    all actions. `ceilings` are the windows in which contacts of exempt purposes are counted.
     """
 
     brand: str
@@ -72,6 +72,7 @@ class Terms:
     words: Words = field(default_factory=read_words)
     caps: tuple[CapScope, ...] = ()
     topics: frozenset[str] = frozenset()
+    ceilings: Mapping[str, timedelta] = field(default_factory=dict)
     signals: SignalTerms = field(default_factory=SignalTerms)
 
     def brand_of(self, event: Event) -> str:

@@ -200,6 +200,9 @@ def make_terms(workspace: Workspace) -> Terms:
         words=read_words(tuple(workspace.input.stop_words)),
         caps=workspace.cap_scopes,
         topics=frozenset(a.topic for a in workspace.actions.values() if a.topic is not None),
+        ceilings={
+            p.name: p.sends_window for p in workspace.policies.purposes.values() if p.sends_max
+        },
         signals=SignalTerms(
             purchases=frozenset(workspace.signals.purchases),
             value=workspace.signals.value,

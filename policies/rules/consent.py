@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from domain.action import Action
@@ -10,7 +11,7 @@ from domain.consent import ConsentAnswer, ConsentQuestion, answer
 from domain.context import Suppression
 from domain.verdict import EVERYONE, Code, Finding
 from policies.policy_set import ConsentTerms, PolicySet, Purpose
-from policies.question import Question, Speaker
+from policies.question import Question, Speaker, stamp
 
 PERSONALISE = "personalise"
 _PLACE = "policies/rules/consent.py"
@@ -162,6 +163,76 @@ def _question(question: Question, purpose: str) -> ConsentQuestion:
         topic=candidate.action.topic,
         contact_point=point.ref if point else None,
     )
+
+
+class Paused(Speaker):
+    """The customer wants no marketing before a date, and none comes; a pause is no denial."""
+
+    __slots__ = ("_policies",)
+
+    def __init__(self, policies: PolicySet) -> None:
+        super().__init__("paused", _PLACE)
+        self._policies = policies
+
+    def reads(self, question: Question) -> Mapping[str, Any]:
+        """Until when the customer wants no marketing."""
+        return {"paused_until": question.context.paused_until}
+
+    def ask(self, question: Question) -> Finding:
+        """Forbids marketing while the pause lasts."""
+        clear = self.clears_at(question, question.at)
+        if clear == question.at:
+            return self.passed
+        return self.forbid(
+            "paused_by_customer",
+            f"the customer wants no marketing before {stamp(clear)}",
+            read=self.reads(question),
+            counterfactual=f"wait until {stamp(clear)}",
+            clears_at=clear,
+        )
+
+    def clears_at(self, question: Question, at: datetime) -> datetime | None:
+        """The end of the pause."""
+        until = question.context.paused_until
+        if until is None or until <= at or question.kind != "contact":
+            return at
+        return until if self._policies.is_marketing(question.purpose) else at
+
+
+class ExemptCeiling(Speaker):
+    """More exempt contacts with one person than anybody can mean are for a person to look at."""
+
+    __slots__ = ("_policies",)
+
+    def __init__(self, policies: PolicySet) -> None:
+        super().__init__("exempt-ceiling", _PLACE)
+        self._policies = policies
+
+    def reads(self, question: Question) -> Mapping[str, Any]:
+        """The counter against its ceiling."""
+        purpose = self._policies.purposes.get(question.purpose)
+        return {
+            "purpose": question.purpose,
+            "count": question.context.exempt_sends.get(question.purpose, 0),
+            "limit": 0 if purpose is None else purpose.sends_max,
+            "window_seconds": 0.0 if purpose is None else purpose.sends_window.total_seconds(),
+        }
+
+    def ask(self, question: Question) -> Finding:
+        """Holds what goes beyond the ceiling."""
+        count = question.context.exempt_sends.get(question.purpose, 0)
+        if not count or question.kind not in ("contact", "notice"):
+            return self.passed
+        purpose = self._policies.purposes.get(question.purpose)
+        if purpose is None or not 0 < purpose.sends_max <= count:
+            return self.passed
+        return self.hold(
+            "human_decision",
+            f"{count} messages for `{question.purpose}` went to this customer already",
+            "human",
+            read=self.reads(question),
+            counterfactual=f"look into it, or raise the `ceiling` at {purpose.place}",
+        )
 
 
 class SuppressionRule(Speaker):
