@@ -457,6 +457,9 @@ def _suppress(deps: Deps, work: Work, planned: Plan, at: datetime) -> None:
             reason=REASON,
             shown_to=canonical(_SHOWN_TO).decode(),
             until_grant=1,
+            holds_rest=0,
             created_at=micros(at),
             expires_at=None,
+            by=None,
+            lifts=None,
         )

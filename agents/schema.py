@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from domain.action import Significance, Urgency
+from domain.action import BlockKind, Significance, Urgency
 from domain.journey import MindName
 from policies.documents import DURATION_MAX, Duration, Instant, KeptFor, MoneyText
 from policies.schema import EventName, Id, Strict
@@ -17,8 +17,19 @@ Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Percent = Annotated[float, Field(ge=-100, le=1000)]
 
 
+class BlockEntry(Strict):
+    """One part of a message. Any kind but `information` makes the whole message marketing."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+    kind: BlockKind = "information"
+
+
 class ActionEntry(Strict):
-    """One action of `actions.yaml`. A `sensitive` one goes to no address that others share."""
+    """One action of `actions.yaml`. A `sensitive` one goes to no address that others share.
+
+    A message has its text in `body`, or in `blocks`, which say of each part what it is for. One
+    under an exempt purpose must be among the purpose's `templates`.
+    """
 
     title: Title = Field(examples=["Remind by e-mail"])
     tool: Literal["message", "offer", "case", "handoff"] = Field(examples=["message"])
@@ -28,6 +39,7 @@ class ActionEntry(Strict):
     topic: Id | None = None
     subject: Text = ""
     body: Text = ""
+    blocks: list[BlockEntry] = Field(default=[], max_length=50)
     offer: Id | None = None
     reason: Id | None = None
     queue: Id | None = None

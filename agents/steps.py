@@ -43,6 +43,7 @@ from traces.logs import Correlation
 from traces.spans import IDLE, Spans, Trail, Watch
 
 LOG = logging.getLogger("safeconduct.agents")
+_PAGED = frozenset(("human_decision", "consent_unknown"))
 
 BATCH_MAX = 8
 GROUP_MAX = 32
@@ -190,6 +191,7 @@ async def act(batch: Batch, deps: Deps) -> Batch:
             lines.append(
                 Line(perceived.arrival, made.decision.verdict, perceived.event_id, made.decision)
             )
+            _page(made.decision, workspace)
             if made.intents or deps.spans.on or LOG.isEnabledFor(logging.INFO):
                 await _carry_out(perceived, made, deps, watch, since)
         else:
@@ -255,6 +257,19 @@ async def _carry_out(
             names = ("verdict", "action", "journey", "channel", "held_for", "code", "rule", "asked")
             LOG.info("decided", extra={"fields": {name: getattr(decision, name) for name in names}})
         await deps.dispatcher.carry_out(made, deps.pending, trail, since)
+
+
+def _page(decision: Decision, workspace: Workspace) -> None:
+    """Tell the journey's owner of what went wrong and waits for a person; it is kept as `held`."""
+    if decision.held_for != "human" or decision.code not in _PAGED:
+        return
+    journey = workspace.journeys.get(decision.journey or "")
+    fields = {
+        "owner": None if journey is None else journey.owner,
+        "decision_id": decision.decision_id,
+        **{name: getattr(decision, name) for name in ("journey", "action", "code", "rule")},
+    }
+    LOG.error("page the owner: held for a person", extra={"fields": fields})
 
 
 def _overtaken(made: Recorded) -> None:

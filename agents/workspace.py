@@ -26,7 +26,7 @@ from agents.schema import (
     SwitchesEntry,
 )
 from agents.templates import check_template
-from domain.action import Action, Offer
+from domain.action import Action, Block, Offer
 from domain.budget import Budget
 from domain.canonical import canonical
 from domain.consent import PERMISSIONS
@@ -342,11 +342,14 @@ def _actions(
     actions = {}
     for name, entry in file.actions.items():
         _check_action(document, name, entry, policies, offers, settings)
-        given = entry.model_dump(exclude={"reason", "kind", "defer_for", "substitutes"})
+        unkept = {"reason", "kind", "defer_for", "substitutes", "body", "blocks"}
+        given = entry.model_dump(exclude=unkept)
         kind = entry.kind or ("contact" if entry.tool == "message" else "internal")
         actions[name] = Action(
             name=name,
             kind=kind,
+            body=entry.body or "\n\n".join(block.text.strip("\n") for block in entry.blocks),
+            blocks=tuple(Block(block.kind, block.text) for block in entry.blocks),
             case_reason=entry.reason,
             defer_for=entry.defer_for or timedelta(days=1),
             substitutes=tuple(entry.substitutes),
@@ -355,6 +358,7 @@ def _actions(
         )
     for name, action in actions.items():
         _check_stand_ins(document, name, action, actions)
+    _check_templates(policies, actions)
     return actions
 
 
@@ -386,6 +390,19 @@ def _check_escalation(
         )
 
 
+def _check_templates(policies: PolicySet, actions: Mapping[str, Action]) -> None:
+    """What may be sent without consent is listed by name, beside the purpose that needs none."""
+    for purpose in policies.purposes.values():
+        for name in sorted(purpose.templates):
+            action = actions.get(name)
+            if action is None or action.tool != "message" or action.purpose != purpose.name:
+                raise ConfigurationError(
+                    f"purpose `{purpose.name}` lists template `{name}`, which is no message of its",
+                    place=purpose.place,
+                    remedy="list messages of `actions.yaml` that name this purpose",
+                )
+
+
 def _check_action(
     document: Document,
     name: str,
@@ -413,8 +430,17 @@ def _check_action(
     if entry.tool == "message":
         if entry.channel is None:
             raise wrong("tool", "is a message without a `channel`", "add one such as `email`")
-        if not entry.body:
+        if not entry.body and not entry.blocks:
             raise wrong("tool", "is a message without a `body`", "add its text")
+        if entry.body and entry.blocks:
+            raise wrong("blocks", "has a `body` beside its `blocks`", "keep one of them")
+        purpose = policies.purposes[entry.purpose]
+        if purpose.model == "exempt" and name not in purpose.templates:
+            raise wrong(
+                "purpose",
+                f"needs no consent under `{entry.purpose}` and is not among its `templates`",
+                f"add it to `templates` at {purpose.place}, or use a purpose that asks",
+            )
         for brand_name, brand in settings.brands.items():
             if entry.channel not in brand.senders:
                 raise wrong(
@@ -427,11 +453,15 @@ def _check_action(
     elif entry.tool in ("case", "handoff") and entry.reason is None:
         raise wrong("tool", "opens a case and gives no `reason`", "add one such as `checkout`")
     extra = OFFER_FIELDS if entry.offer else frozenset({"brand.title"})
-    for key in ("subject", "body"):
-        place = document.place("actions", name, key)
-        check_template(
-            getattr(entry, key), context_fields(policies.fields), place=place, extra=extra
-        )
+    texts: list[tuple[tuple[str | int, ...], str]] = [
+        (("subject",), entry.subject),
+        (("body",), entry.body),
+        *((("blocks", n, "text"), block.text) for n, block in enumerate(entry.blocks)),
+    ]
+    fields = context_fields(policies.fields)
+    for keys, text in texts:
+        place = document.place("actions", name, *keys)
+        check_template(text, fields, place=place, extra=extra)
 
 
 def _journeys(

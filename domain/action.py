@@ -16,7 +16,17 @@ TOOL_NAMES: tuple[ToolName, ...] = ("message", "offer", "case", "handoff")
 Significance = Literal["none", "similar", "legal"]
 Urgency = Literal["normal", "now"]
 
+BlockKind = Literal["information", "offer", "promotion", "referral", "cross_sell", "survey"]
+
 NO_ACTION = "no_action"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One part of a message, and what it is for; all but `information` promote something."""
+
+    kind: BlockKind
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class Action:
     `substitutes` are the actions that say the same another way, `escalation` is the case or
     hand-off that it becomes where a rule asks for a person instead.
     `sensitive`: what it says is for the customer alone, and goes to no address that others share.
+    `body` is the whole text; where it was given in `blocks`, those are its parts, in order.
     """
 
     name: str
@@ -63,6 +74,7 @@ class Action:
     topic: str | None = None
     subject: str = ""
     body: str = ""
+    blocks: tuple[Block, ...] = ()
     offer: str | None = None
     case_reason: str | None = None
     queue: str | None = None
@@ -91,6 +103,18 @@ class Action:
         if self.tool != "message":
             return None
         return sha256(canonical([self.subject, self.body])).hexdigest()[:32]
+
+    @property
+    def is_promotional(self) -> bool:
+        """Whether any part of it promotes something."""
+        if self.promotional or self.offer is not None:
+            return True
+        return any(block.kind != "information" for block in self.blocks)
+
+    @property
+    def promotional_blocks(self) -> tuple[int, ...]:
+        """Which blocks promote something, counted from 1."""
+        return tuple(n for n, one in enumerate(self.blocks, 1) if one.kind != "information")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class _Trace:
     denial: Consent | None = None
     firmest: Consent | None = None
     objection: Consent | None = None
+    suspicion: Consent | None = None
 
     @property
     def end(self) -> tuple[str, str | None, str | None]:
@@ -47,12 +48,14 @@ class _Trace:
             return "objection", self.objection.ref, None
         if self.value == "denied":
             return self.value, None, denial
+        if self.value != "conflict" and self.suspicion is not None:
+            return "suspicion", grant, self.suspicion.ref
         return self.value, grant, denial if self.value == "conflict" else None
 
     @property
     def held(self) -> list[Consent]:
         """The lines that decided it."""
-        found = (self.grant, self.denial, self.firmest, self.objection)
+        found = (self.grant, self.denial, self.firmest, self.objection, self.suspicion)
         return [line for line in found if line is not None]
 
 
@@ -156,10 +159,16 @@ def _scope(line: Consent) -> _Scope:
 def _trace(lines: Sequence[Consent]) -> _Trace:
     """`domain.consent.answer`, in one pass and without what depends on the present."""
     trace, denials, objections = _Trace(), _Noes(), _Noes()
+    suspicions: list[Consent] = []
     for line in lines:
         match line.kind:
             case "objection":
                 objections.add(line)
+            case "suspicion":
+                suspicions.append(line)
+            case "imported":
+                if denials.last is None and objections.last is None and not suspicions:
+                    trace.value, trace.grant = "granted", line
             case "denial":
                 late = trace.grant is not None and line.occurred_at < trace.grant.occurred_at
                 is_torn = late and trace.value in ("granted", "conflict")
@@ -169,11 +178,18 @@ def _trace(lines: Sequence[Consent]) -> _Trace:
                 if denials.yield_to(line):
                     trace.value = "granted" if line.kind == "grant" else "pending"
                     trace.grant = line
+                    if line.kind == "grant":
+                        suspicions = [one for one in suspicions if not _is_after(line, one)]
                 clears = line.kind == "grant" and line.topic is not None
                 if clears and objections.yield_to(line):
                     objections = _Noes()
     trace.denial, trace.firmest, trace.objection = denials.last, denials.firmest, objections.last
+    trace.suspicion = suspicions[-1] if suspicions else None
     return trace
+
+
+def _is_after(one: Consent, other: Consent) -> bool:
+    return one.occurred_at > other.occurred_at and one.received_at > other.received_at
 
 
 def _around(lines: Sequence[Consent], kept: set[str]) -> set[str]:
@@ -187,7 +203,7 @@ def _around(lines: Sequence[Consent], kept: set[str]) -> set[str]:
         elif line.kind == "objection":
             objections.add(line)
             standing.add(line.ref)
-        else:
+        elif line.kind != "suspicion":
             if line.ref in kept:
                 needed += [denials.last, denials.firmest, objections.last, objections.firmest]
             clears = line.kind == "grant" and line.topic is not None

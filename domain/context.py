@@ -17,6 +17,7 @@ FieldType = Literal["string", "int", "double", "bool"]
 Category = Literal["ordinary", "sensitive", "special", "secret"]
 Use = Literal["decide", "personalise", "learn", "model", "analytics"]
 Retention = Literal["erasable", "evidence", "statutory"]
+Blocks = Literal["marketing", "offers_and_marketing", "all_but_mandatory", "all"]
 PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
@@ -114,19 +115,22 @@ class Tally:
 class Suppression:
     """A block on an address, a domain or a person, whatever the consent.
 
-    One `until_grant` ends where somebody explicitly agrees at that address after `since`.
+    `ref` is the address's fingerprint, else the suppression's own id. One `until_grant` ends where
+    somebody explicitly agrees at that address after `since`. Under one that `holds_rest`, what it
+    does not block is for a person to decide.
     """
 
     ref: str
     target: Literal["address", "domain", "person"]
     brand: str | None
     channels: tuple[str, ...] | None
-    blocks: Literal["marketing", "all_but_mandatory", "all"]
+    blocks: Blocks
     reason: str
     expires_at: datetime | None = None
     shown_to: tuple[Audience, ...] = EVERYONE
     until_grant: bool = False
     since: datetime | None = None
+    holds_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +263,8 @@ class Context:
     `stale` are the fields that are too old to promote by, each with the source that is silent.
     `occurrences`, `told`, `budgets` and `scheduled` (the first due) are what rules across teams ask
     about, and are empty where there is no such rule.
+    `paused_until` is until when the person wants no marketing. `exempt_sends` counts, of each
+    exempt purpose, the contacts made with the person within that purpose's ceiling's window.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -278,6 +284,8 @@ class Context:
     jurisdictions: tuple[Jurisdiction, ...] = ()
     consents: tuple[Consent, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    paused_until: datetime | None = None
+    exempt_sends: Mapping[str, int] = field(default_factory=dict)
     contacts: tuple[Contact, ...] = ()
     contacts_truncated: bool = False
     tallies: tuple[Tally, ...] = ()

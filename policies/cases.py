@@ -221,6 +221,8 @@ class Given(Strict):
     restricted: bool = False
     minor: bool = False
     access_needs: list[Word] = []
+    paused_until: Instant | None = None
+    exempt_sends: dict[Id, int] = {}
 
 
 class ActionGiven(Strict):
@@ -562,6 +564,8 @@ class _Writer:
             restricted=given.restricted,
             minor=given.minor,
             access_needs=tuple(given.access_needs),
+            paused_until=given.paused_until,
+            exempt_sends=given.exempt_sends,
             kill_switches=tuple(given.kill_switches),
             stale=given.stale,
             occurrences=tuple(

@@ -31,7 +31,13 @@ from policies.hours import HORIZON
 from policies.policy_set import PolicySet
 from policies.question import Question, Rule, TimeBound
 from policies.rules.budgets import BudgetLeft
-from policies.rules.consent import ConsentRule, Reachable, SuppressionRule
+from policies.rules.consent import (
+    ConsentRule,
+    ExemptCeiling,
+    Paused,
+    Reachable,
+    SuppressionRule,
+)
 from policies.rules.engagement import (
     ApprovalRule,
     EngagementRule,
@@ -86,7 +92,10 @@ class Guard:
             SharedAddress(),
             Reachable(policies),
             ConsentRule(policies),
+            Paused(policies),
+            ExemptCeiling(policies),
             SuppressionRule(policies),
+            SuppressionRule(policies, confidential=True),
             *policies.rules,
             OfferLeft(offers),
             HumanDecision(),
@@ -160,12 +169,13 @@ class Guard:
     def judged(self, candidate: Candidate) -> tuple[str, bool]:
         """The purpose a candidate is judged by, and whether that is not the one it names.
 
-        An exempt message that carries an offer or a promotion is judged as marketing.
+        A message that carries an offer or a promotion where nobody said yes to its purpose, for
+        it is exempt or goes by silence, is judged as marketing.
         """
         action = candidate.action
         purpose = self.policies.purposes.get(action.purpose)
-        exempt = purpose is not None and purpose.model == "exempt"
-        mixed = exempt and (action.promotional or action.offer is not None)
+        unasked = purpose is not None and not purpose.marketing and purpose.model != "opt_in"
+        mixed = unasked and action.is_promotional
         return (self.policies.promotion if mixed else action.purpose), mixed
 
     def paid_by(self, candidate: Candidate) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from domain.verdict import EVERYONE, Audience
 from policies.documents import Document, parse_yaml
 from policies.expressions import Condition, compile_condition
 from policies.hours import ALL_DAY, EVERY_DAY, NO_HOLIDAYS, Hours, never_open
+from policies.media import ADDRESSES, media
 from policies.policy_set import (
     BUILT_IN_FIELDS,
     BUILT_IN_RULES,
@@ -20,6 +21,7 @@ from policies.policy_set import (
     PolicySet,
     Purpose,
 )
+from policies.purposes import read_purpose
 from policies.question import Rule
 from policies.rules.budgets import BudgetLeft
 from policies.rules.caps import FrequencyCap
@@ -29,6 +31,7 @@ from policies.rules.exclusion import AMONG, Among, Exclusive, SameCreative
 from policies.rules.look_ahead import LookAhead
 from policies.rules.quiet import QuietHours
 from policies.schema import (
+    ChannelEntry,
     ExclusiveEntry,
     HoursEntry,
     LawEntry,
@@ -69,7 +72,7 @@ def load_policies(files: Mapping[str, str]) -> PolicySet:
         label.name: label
         for label in (FieldLabel(f"signal.engagement.{name}", "double") for name in channels)
     }
-    purposes = _purposes(loaded)
+    purposes = _purposes(loaded, channels, fields)
     caps = tuple(_caps(loaded))
     rules: tuple[Rule, ...] = (
         *caps,
@@ -160,34 +163,18 @@ def _is_within(one: str, other: str) -> bool:
     return one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
-def _purposes(loaded: Iterable[Loaded]) -> dict[str, Purpose]:
+def _purposes(
+    loaded: Iterable[Loaded],
+    channels: Mapping[str, ChannelPolicy],
+    fields: Mapping[str, FieldLabel],
+) -> dict[str, Purpose]:
     purposes: dict[str, Purpose] = {}
     for document, file in loaded:
         for name, entry in file.purposes.items():
             place = document.place("purposes", name)
             if name in purposes:
                 raise _twice("purpose", name, place, purposes[name].place)
-            if entry.model == "exempt" and entry.marketing:
-                raise ConfigurationError(
-                    f"purpose `{name}` is marketing and cannot be `exempt` from consent",
-                    **document.at("purposes", name),
-                    remedy="use `model: opt_in`",
-                )
-            if entry.model == "exempt" and not entry.legal_basis:
-                raise ConfigurationError(
-                    f"purpose `{name}` is exempt from consent without a `legal_basis`",
-                    **document.at("purposes", name),
-                    remedy="name it, such as `legal_basis: contract`",
-                )
-            if entry.model == "opt_out" and entry.marketing:
-                raise ConfigurationError(
-                    f"purpose `{name}` takes silence for a yes to marketing",
-                    **document.at("purposes", name),
-                    remedy="use `model: opt_in`",
-                )
-            purposes[name] = Purpose(
-                name, entry.title, entry.model, entry.marketing, entry.legal_basis, place
-            )
+            purposes[name] = read_purpose(document, name, entry, channels, fields)
     return purposes
 
 
@@ -204,8 +191,16 @@ def _channels(loaded: Iterable[Loaded]) -> dict[str, ChannelPolicy]:
                     place=document.place("channels", name, "zones"),
                     remedy="use `zones: all`, or leave it out",
                 )
+            _check_medium(name, entry, place)
             all_zones = entry.zones == "all" or entry.address == "phone"
-            channels[name] = ChannelPolicy(name, entry.title, entry.address, all_zones, place)
+            channels[name] = ChannelPolicy(
+                name,
+                entry.title,
+                entry.address,
+                all_zones,
+                place,
+                media(name, entry.address, entry.medium),
+            )
     return channels
 
 
@@ -228,6 +223,21 @@ def _access_needs(
                 )
             needs[name], places[name] = frozenset(closes), place
     return needs
+
+
+def _check_medium(name: str, entry: ChannelEntry, place: str) -> None:
+    if entry.medium is None:
+        return
+    address = ADDRESSES[entry.medium]
+    contrary = name in ADDRESSES and name != entry.medium
+    if contrary or address != entry.address:
+        cause = "bears the name of another" if contrary else f"is reached by `{entry.address}`"
+        remedy = "rename it" if contrary else f"use `address: {address}`, or the right medium"
+        raise ConfigurationError(
+            f"channel `{name}` is declared as `{entry.medium}` and {cause}",
+            place=place,
+            remedy=remedy,
+        )
 
 
 def _caps(loaded: Iterable[Loaded]) -> Iterable[FrequencyCap]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -18,6 +19,7 @@ from policies.documents import (
     WallWindows,
     WeekDays,
 )
+from policies.media import Address, Medium
 from policies.question import Otherwise
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -46,24 +48,71 @@ class FieldEntry(Strict):
     retention: Retention = "erasable"
 
 
+JurisdictionCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
+Basis = Annotated[str, StringConstraints(pattern=r"^(soft_opt_in|[A-Z]{2}(-[A-Z0-9]{1,3})?)$")]
+
+
+class ModelEntry(Strict):
+    """Another consent model than the purpose's own, on some channels or in some jurisdictions.
+
+    The nearest holds: one that names the jurisdiction before one that does not, then one that
+    names the channel. A person under several jurisdictions is contacted only where every one of
+    them lets it pass, and one of no known jurisdiction only where every model does.
+
+    `opt_out` takes silence for a yes, and says by what right: `basis` is one of its
+    `jurisdictions`, or `soft_opt_in` with `evidence`, a field of the purpose's own controller that
+    is true, or is the address itself, where the address was got in a sale.
+    """
+
+    model: Literal["opt_in", "opt_out"] = Field(examples=["opt_out"])
+    channels: Scope | None = Field(default=None, min_length=1, examples=[["email"]])
+    jurisdictions: list[JurisdictionCode] | None = Field(
+        default=None, min_length=1, examples=[["CA"]]
+    )
+    basis: Basis | None = Field(default=None, examples=["CA"])
+    evidence: DottedName | None = None
+
+
+class CeilingEntry(Strict):
+    """Beyond `sends` contacts to one person in `window`, a person has to look at it."""
+
+    sends: int = Field(default=20, ge=1, le=200)
+    window: Duration = timedelta(hours=24)
+
+
 class PurposeEntry(Strict):
-    """Why a customer may be contacted, and whether the law wants their yes first."""
+    """Why a customer may be contacted, and whether the law wants their yes first.
+
+    `model` holds where no entry of `models` does. An `exempt` purpose has a `legal_basis`, and
+    `templates`: the messages that may be sent under it. By text message to the United States it
+    asks for a yes all the same (an entry with `model: opt_in` for `US`), unless `exemption` names
+    the rule by which it need not. `ceiling` bounds what one person gets under it.
+    """
 
     title: str = Field(examples=["Offers and news"])
     model: Literal["opt_in", "opt_out", "exempt"] = Field(examples=["opt_in"])
     marketing: bool = False
     legal_basis: str | None = None
+    basis: Basis | None = None
+    evidence: DottedName | None = None
+    models: list[ModelEntry] = []
+    templates: Scope = []
+    exemption: Reason | None = None
+    ceiling: CeilingEntry | None = None
 
 
 class ChannelEntry(Strict):
     """A way to reach a person, and which identifier is its address.
 
     A `phone` rings in `all` zones its owner may be in, and nothing less may be declared; the
-    others go by the `first_known`.
+    others go by the `first_known`. `medium` says what it is where its name does not: a channel
+    `sms` is text messages, and one called `text` may be anything that reaches a phone, and is held
+    to the strictest of that.
     """
 
     title: str = Field(examples=["e-mail"])
-    address: Literal["email", "phone", "none"] = Field(examples=["email"])
+    address: Address = Field(examples=["email"])
+    medium: Medium | None = None
     zones: Literal["first_known", "all"] | None = None
 
 

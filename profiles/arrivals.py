@@ -62,17 +62,21 @@ class Draft:
     of the domains of `points`. `entering` is the instance that the event names of each journey it
     concerns. `asks` says that there is something to decide: most events trigger no journey and end
     none by a condition. `reached` is an address as written, and whether it works. `opted_out` says
-    that this very message ended what was not ended before. `before` is what the person had done
-    before this pass, by brand.
+    that this very message ended what was not ended before. `lift` is what is blocked no more and
+    `lifted` its ids, `opened_case` the reason of a case that somebody else opened. `before` is what
+    the person had done before this pass, by brand.
     """
 
     perceived: Perceived
     identified: Identified
     statements: tuple[consents.Statement, ...] = ()
     block: consents.Block | None = None
+    lift: consents.Lift | None = None
+    opened_case: str | None = None
     reached: tuple[ReachKind, str] | None = None
     consent_lines: list[Consent] = field(default_factory=list)
     block_lines: list[Suppression] = field(default_factory=list)
+    lifted: set[str] = field(default_factory=set)
     points: tuple[ContactPoint, ...] = ()
     domains: tuple[str, ...] = ()
     triggered: tuple[Journey, ...] = ()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from domain.consent import ConsentKind
+from domain.context import Blocks
 from domain.errors import InputError
 from domain.event import Event
 from domain.verdict import Audience
@@ -19,6 +20,12 @@ CONSENT_EVENT = "consent_changed"
 COMPLAINT_EVENT = "spam_complaint"
 BOUNCE_EVENT = "bounced"
 SUPPRESSION_EVENT = "suppression_added"
+LIFTED_EVENT = "suppression_lifted"
+DO_NOT_CONTACT_EVENT = "do_not_contact"
+DECEASED_EVENT = "customer_deceased"
+FRAUD_REVIEW_EVENT = "fraud_review_opened"
+FRAUD_CLEARED_EVENT = "fraud_review_closed"
+CASE_OPENED_EVENT = "case_opened"
 MESSAGE_EVENT = "message_received"
 UNSUBSCRIBED_EVENT = "unsubscribed"
 DELIVERED_EVENT = "message_delivered"
@@ -54,7 +61,10 @@ _REACHED: Mapping[tuple[str, str], ReachKind] = {
     (VERIFIED_EVENT, ""): "verified",
 }
 Target = Literal["address", "domain", "person"]
-Blocks = Literal["marketing", "all_but_mandatory", "all"]
+FRAUD_REVIEW = "fraud review"
+SPAM_COMPLAINT = "spam complaint"
+COMPLAINT = "complaint"
+"""The reason of a case that is a complaint, alone or before an underscore and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,17 @@ class Block:
     reason: str
     expires_at: datetime | None
     shown_to: tuple[Audience, ...]
+    holds_rest: bool = False
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """What is blocked no more: one suppression by its id, or those of a reason."""
+
+    suppression_id: str | None
+    reason: str | None
+    by: str | None
 
 
 def consent_statement(event: Event, terms: Terms) -> Statement | None:
@@ -165,9 +186,21 @@ def readable(event: Event, key: str) -> str | None:
         return None
 
 
+_RESTRICTING_EVENTS = frozenset(
+    (
+        COMPLAINT_EVENT,
+        SUPPRESSION_EVENT,
+        BOUNCE_EVENT,
+        DO_NOT_CONTACT_EVENT,
+        DECEASED_EVENT,
+        FRAUD_REVIEW_EVENT,
+    )
+)
+
+
 def restricts(event: Event) -> bool:
     """Whether this event says no, complains, blocks or bounces: what must not be lost with it."""
-    if event.name in (COMPLAINT_EVENT, SUPPRESSION_EVENT, BOUNCE_EVENT):
+    if event.name in _RESTRICTING_EVENTS:
         return True
     return event.name == CONSENT_EVENT and _kind(event) in ("denial", "objection")
 
@@ -182,16 +215,28 @@ def _kind(event: Event) -> ConsentKind | None:
 
 
 def block(event: Event, terms: Terms) -> Block | None:
-    """The suppression in this event, or None: a complaint, or an operator's own.
+    """The suppression in this event, or None: what happened, or an operator's own.
 
-    A complaint that names no address, and comes from none, blocks the person.
+    A complaint that names no address, and comes from none, blocks the person. Who has died hears
+    no marketing of anybody, and the rest is for a person to decide.
     """
+    everyone: tuple[Audience, ...] = get_args(Audience)
+    by = readable(event, "by")
+    if event.name == DO_NOT_CONTACT_EVENT:
+        return Block(
+            "person", None, None, None, "all_but_mandatory", "do not contact", None, everyone, by=by
+        )
+    if event.name == DECEASED_EVENT:
+        return Block("person", None, None, None, "marketing", "deceased", None, everyone, True, by)
+    if event.name == FRAUD_REVIEW_EVENT:
+        brand = brand_of_no(event, terms)
+        blocks: Blocks = "offers_and_marketing"
+        return Block("person", None, brand, None, blocks, FRAUD_REVIEW, None, ("fraud",), by=by)
     if event.name == COMPLAINT_EVENT:
         address = readable(event, "contact_point") or first(event, "email")
-        everyone: tuple[Audience, ...] = get_args(Audience)
         target: Target = "person" if address is None else "address"
         brand = brand_of_no(event, terms)
-        return Block(target, address, brand, None, "marketing", "spam complaint", None, everyone)
+        return Block(target, address, brand, None, "marketing", SPAM_COMPLAINT, None, everyone)
     return _suppression(event, terms) if event.name == SUPPRESSION_EVENT else None
 
 
@@ -226,7 +271,53 @@ def _suppression(event: Event, terms: Terms) -> Block:
         reason=_text(event, "reason") or "suppressed",
         expires_at=_instant(event, "expires_at"),
         shown_to=tuple(shown_to),
+        by=readable(event, "by"),
     )
+
+
+def lift(event: Event) -> Lift | None:
+    """What this event says is blocked no more, or None."""
+    by = readable(event, "by")
+    if event.name == FRAUD_CLEARED_EVENT:
+        return Lift(None, FRAUD_REVIEW, by)
+    if event.name != LIFTED_EVENT:
+        return None
+    named = _text(event, "suppression_id")
+    if named is None:
+        raise _invalid(event, "suppression_id", "is missing", "say which suppression to lift")
+    return Lift(named, None, by)
+
+
+def liftable(rows: Sequence[Sequence[Any]], said: Lift) -> list[Sequence[Any]]:
+    """The suppressions that are meant, still stand, and that an operator may lift.
+
+    A spam complaint never ends, and the block of somebody who was erased by the person's own grant.
+
+    Args:
+        rows: as `queries.SUPPRESSED` gives them.
+    """
+    lifted = {row[-1] for row in rows}
+    return [
+        row
+        for row in rows
+        if (row[0] == said.suppression_id or row[6] == said.reason)
+        and row[0] not in lifted
+        and row[-1] is None
+        and not row[-2]
+        and row[6] != SPAM_COMPLAINT
+    ]
+
+
+def opened_case(event: Event) -> str | None:
+    """The reason of a case that somebody else opened, or None."""
+    if event.name != CASE_OPENED_EVENT:
+        return None
+    return (_text(event, "reason") or "other").lower()
+
+
+def is_complaint(reason: str) -> bool:
+    """Whether a case of this reason is a complaint."""
+    return reason == COMPLAINT or reason.startswith(f"{COMPLAINT}_")
 
 
 def reached(event: Event) -> tuple[ReachKind, str] | None:

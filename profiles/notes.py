@@ -39,6 +39,10 @@ class Notes:
             self._note_consents(draft, snapshot)
         if draft.block is not None:
             self._note_block(draft, draft.block, snapshot)
+        if draft.lift is not None:
+            self._note_lift(draft, draft.lift, snapshot)
+        if draft.opened_case is not None:
+            self._note_case(draft, draft.opened_case, snapshot)
         explicit = any(said.kind == "grant" and not said.lasting for said in draft.statements)
         lines = draft.consent_lines if explicit else ()
         granted = [one.contact_point for one in lines if one.kind == "grant"]
@@ -230,6 +234,7 @@ class Notes:
                 said.reason,
                 said.expires_at,
                 said.shown_to,
+                holds_rest=said.holds_rest,
             )
         )
         draft.perceived.work.append(
@@ -244,8 +249,11 @@ class Notes:
             reason=said.reason,
             shown_to=canonical(said.shown_to).decode(),
             until_grant=0,
+            holds_rest=int(said.holds_rest),
             created_at=micros(event.received_at),
             expires_at=micros(said.expires_at),
+            by=said.by,
+            lifts=None,
         )
         if said.target != "person":
             draft.keys.add(keys.point(ref))
@@ -254,11 +262,70 @@ class Notes:
             brands=None if said.brand is None else {said.brand},
             channels=None if said.channels is None else set(said.channels),
             # What is mandatory, the next pass finds out; what needs a yes is not.
-            purposes=self._terms.marketing if said.blocks == "marketing" else self._terms.consented,
+            purposes=self._terms.marketing
+            if said.blocks in ("marketing", "offers_and_marketing")
+            else self._terms.consented,
             refs=refs or None,
         )
         work, now = draft.perceived.work, draft.perceived.arrival.now
-        cancel(work, everybody(snapshot, draft.members, refs), scope, now, late_since(event))
+        people = everybody(snapshot, draft.members, refs)
+        cancel(work, people, scope, now, late_since(event))
+        if said.holds_rest:
+            ask_again(work, people, Scope(), now)
+
+    def _note_lift(self, draft: Draft, said: consents.Lift, snapshot: Snapshot) -> None:
+        """Write down, in the chain that the block stands in, that it is lifted."""
+        rows = snapshot.rows(queries.SUPPRESSED, people=sorted(draft.members))
+        event, perceived = draft.perceived.arrival.event, draft.perceived
+        for suppression_id, *scope in consents.liftable(rows, said):
+            told_apart = perceived.event_key + suppression_id.encode()
+            digest = self._vault.fingerprint_bytes("lift", told_apart)
+            target, ref, brand, channels, blocks, reason, shown_to = scope[:7]
+            perceived.work.append(
+                t.suppressions,
+                draft.own,
+                suppression_id=time_ordered("s", event.received_at, digest),
+                target=target,
+                ref=ref,
+                brand=brand,
+                channels=channels,
+                blocks=blocks,
+                reason=reason,
+                shown_to=shown_to,
+                until_grant=0,
+                holds_rest=0,
+                created_at=micros(event.received_at),
+                expires_at=None,
+                by=said.by,
+                lifts=suppression_id,
+            )
+            draft.lifted.add(suppression_id)
+            if target != "person":
+                draft.keys.add(keys.point(ref))
+
+    def _note_case(self, draft: Draft, reason: str, snapshot: Snapshot) -> None:
+        """Keep a case that somebody else opened, once; a complaint ends marketing on its way."""
+        perceived, members = draft.perceived, sorted(draft.members)
+        now = perceived.arrival.now
+        if (reason,) not in snapshot.rows(queries.OPEN_CASES, people=members):
+            at = micros(perceived.arrival.event.time)
+            said = {"event": perceived.event_id, "reason": reason}
+            sealed = self._vault.seal(draft.own, "erasable", "cases", canonical(said))
+            perceived.work.insert(
+                t.cases,
+                case_id=time_ordered("x", now, perceived.event_key),
+                profile_id=draft.own,
+                reason=reason,
+                kind="case",
+                queue=None,
+                state="open",
+                opened_at=at,
+                updated_at=at,
+                decision_id="",
+                sealed=sealed,
+            )
+        if consents.is_complaint(reason):
+            cancel(perceived.work, members, Scope(purposes=self._terms.marketing), now)
 
     def observed(self, draft: Draft, event: Event) -> None:
         """Count a contact that somebody else made."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.context import Contact, ContactPoint, Context, EventView, Tally
+from domain.context import Contact, ContactPoint, Context, EventView, Suppression, Tally
 from domain.errors import InputError
 from domain.event import Event, Identifier
 from domain.journey import Arm
@@ -26,6 +26,7 @@ from profiles.labels import access_needs, is_minor, visible
 from profiles.membership import Identified, first_followed
 from profiles.notes import Notes
 from profiles.overtaking import late_since, overtake
+from profiles.pauses import paused_until
 from profiles.permissions import PERSONALISE, PROFILE, refuses
 from profiles.pool import Across, Pool
 from profiles.prints import (
@@ -52,6 +53,8 @@ CASE_CLOSED_EVENT = "case_closed"
 HANDOFF_ACCEPTED_EVENT = "handoff_accepted"
 RECENT = timedelta(days=7)
 
+_COMPLAINS = Suppression("complaint", "person", None, None, "marketing", "an open complaint")
+"""What an open complaint blocks, whoever opened it; its own answer is no marketing."""
 _Holders = Mapping[str, Sequence[tuple[str, int | None]]]
 """Who uses each contact point, and until when it cannot be reached."""
 
@@ -139,6 +142,8 @@ class People:
         if perceived.arrival.asked.kind == "event":
             draft.statements = statements(event, self._terms)
             draft.block = consents.block(event, self._terms)
+            draft.lift = consents.lift(event)
+            draft.opened_case = consents.opened_case(event)
             draft.reached = consents.reached(event)
             if not restricts(event, self._terms):
                 self._check_brand(event)
@@ -273,7 +278,8 @@ class People:
         contacts: tuple[Contact, ...] = ()
         truncated = False
         tallies: tuple[Tally, ...] = ()
-        open_cases = pool.cases(ids)
+        opened = () if draft.opened_case is None else (draft.opened_case,)
+        open_cases = tuple(dict.fromkeys((*pool.cases(ids), *opened)))
         lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
         minor = is_minor(terms, person)
         asked = lines, ids, refs, terms.controllers[brand], arrival.now
@@ -295,6 +301,7 @@ class People:
                     draft, pool.contact_days(ids, brand, arrival.now), terms
                 )
         where = whereabouts(person)
+        traits = {name: trait.value for name, trait in person.traits.items()}
         return Context(
             now=arrival.now,
             seed=self._seed(draft.perceived),
@@ -311,7 +318,15 @@ class People:
             zones_of_address=where.zones_of_address,
             jurisdictions=where.jurisdictions,
             consents=lines,
-            suppressions=(*pool.suppressions(ids, refs, draft.domains), *draft.block_lines),
+            suppressions=(
+                *pool.suppressions(ids, refs, draft.domains, draft.lifted),
+                *draft.block_lines,
+                *(_COMPLAINS for reason in open_cases if consents.is_complaint(reason)),
+            ),
+            paused_until=paused_until(
+                traits, where.zone or next(iter(where.zones_of_address), None)
+            ),
+            exempt_sends=pool.exempt_sends(ids, arrival.asked.parent_id, arrival.now),
             contacts=contacts,
             contacts_truncated=truncated,
             tallies=tallies,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -68,6 +69,7 @@ class Pool:
     _scheduled: Sequence[tuple[Any, ...]] = ()
     _told: Sequence[tuple[Any, ...]] = ()
     _reserved: Mapping[tuple[str, str], int] = {}
+    _exempt: Sequence[tuple[Any, ...]] = ()
 
     def __init__(
         self, snapshot: Snapshot, vault: Vault, terms: Terms, drafts: Sequence[Draft]
@@ -126,6 +128,21 @@ class Pool:
         self._grants = standing.get("grant", ())
         requests = sorted(standing.get("request", ()), key=lambda row: (row[0], row[5]))
         self._restrictions = {row[0]: row[1] for row in requests}
+        now = min(draft.perceived.arrival.now for draft in asking)
+        windows: dict[timedelta, list[str]] = {}
+        for purpose, window in self._terms.ceilings.items():
+            windows.setdefault(window, []).append(purpose)
+        self._exempt = [
+            row
+            for window, purposes in windows.items()
+            for row in rows(
+                queries.EXEMPT_SENDS,
+                people=people,
+                since=micros(now - window),
+                purposes=sorted(purposes),
+                most=_EXEMPT_SENDS_MAX * len(people),
+            )
+        ]
         self.switches = tuple(scope for (scope,) in rows(queries.SWITCHES))
         counters = [keys.stock_counter(brand, name) for brand, name in self._stocks()]
         nows = {draft.perceived.arrival.now for draft in asking}
@@ -185,19 +202,39 @@ class Pool:
         return bearing(lines, asked)
 
     def suppressions(
-        self, ids: Sequence[str], refs: set[str], domains: Sequence[str]
+        self, ids: Sequence[str], refs: set[str], domains: Sequence[str], lifting: set[str]
     ) -> list[Suppression]:
         """The blocks on this person, the person's addresses and their domains.
 
         Of several that differ in their end alone, the one that ends last.
         """
         found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        lifted = {row[_LIFTS] for row in self._suppressions} | lifting
         for row in self._suppressions:
+            if row[1] in lifted or row[_LIFTS] is not None:
+                continue
             if row[0] in ids or row[0] in refs or row[0] in domains:
-                scope = (row[0], *row[2:7], row[8])
+                scope = (row[0], *row[2:7], row[8], row[11])
                 if scope not in found or _ends(row) > _ends(found[scope]):
                     found[scope] = row
         return [_suppression(row) for row in found.values()]
+
+    def exempt_sends(
+        self, ids: Sequence[str], parent_id: str | None, now: datetime
+    ) -> dict[str, int]:
+        """How many contacts each exempt purpose has had with this person within its window.
+
+        What the parent decision holds in reserve is this pass's own, and not counted against it.
+        """
+        windows = self._terms.ceilings
+        found = Counter(
+            purpose
+            for profile_id, purpose, decision_id, at in self._exempt
+            if profile_id in ids
+            and at > micros(now - windows[purpose])
+            and (parent_id is None or decision_id != parent_id)
+        )
+        return dict(sorted(found.items()))
 
     def contacts(
         self, ids: Sequence[str], refs: set[str], parent_id: str | None
@@ -396,13 +433,17 @@ def _others(row: tuple[Any, ...], decision_id: str | None) -> bool:
     return decision_id is None or row[11] != decision_id
 
 
+_LIFTS = 12
+_EXEMPT_SENDS_MAX = 1000
+
+
 def _ends(row: tuple[Any, ...]) -> float:
     return math.inf if row[7] is None else row[7]
 
 
 def _suppression(row: tuple[Any, ...]) -> Suppression:
     ref, suppression_id, target, brand, channels, blocks, reason, expires_at, shown_to = row[:9]
-    until_grant, created_at = row[9:]
+    until_grant, created_at, holds_rest = row[9:12]
     return Suppression(
         ref if target == "address" else suppression_id,
         target,
@@ -414,6 +455,7 @@ def _suppression(row: tuple[Any, ...]) -> Suppression:
         tuple(parse(shown_to)),
         bool(until_grant),
         instant(created_at) if until_grant else None,
+        bool(holds_rest),
     )
 
 

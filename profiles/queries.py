@@ -185,9 +185,33 @@ SUPPRESSIONS = Statement(
         t.suppressions.c.shown_to,
         t.suppressions.c.until_grant,
         t.suppressions.c.created_at,
+        t.suppressions.c.holds_rest,
+        t.suppressions.c.lifts,
     )
     .where(t.suppressions.c.ref.in_(_among("refs")))
     .order_by(t.suppressions.c.suppression_id)
+)
+SUPPRESSED = Statement(
+    select(
+        t.suppressions.c.suppression_id,
+        t.suppressions.c.target,
+        t.suppressions.c.ref,
+        t.suppressions.c.brand,
+        t.suppressions.c.channels,
+        t.suppressions.c.blocks,
+        t.suppressions.c.reason,
+        t.suppressions.c.shown_to,
+        t.suppressions.c.until_grant,
+        t.suppressions.c.lifts,
+    )
+    .where(t.suppressions.c.profile_id.in_(_among("people")))
+    .order_by(t.suppressions.c.suppression_id)
+)
+"""The suppressions in these people's chains, and what lifts them."""
+OPEN_CASES = Statement(
+    select(t.cases.c.reason).where(
+        t.cases.c.profile_id.in_(_among("people")), t.cases.c.state == "open"
+    )
 )
 _CONTACT = (
     t.contacts.c.at,
@@ -233,6 +257,23 @@ COUNT_OF_PEOPLE = Statement(_COUNT.where(_OF_PEOPLE, _IN_SCOPE))
 COUNT_AT_POINT = Statement(_COUNT.where(_AT_POINT, _IN_SCOPE))
 NTH_OF_PEOPLE = Statement(_NTH.where(_OF_PEOPLE, _IN_SCOPE))
 NTH_AT_POINT = Statement(_NTH.where(_AT_POINT, _IN_SCOPE))
+EXEMPT_SENDS = Statement(
+    select(
+        t.contacts.c.profile_id,
+        t.contacts.c.purpose,
+        t.contacts.c.decision_id,
+        t.contacts.c.at,
+    )
+    .where(
+        t.contacts.c.profile_id.in_(_among("people")),
+        t.contacts.c.at > bindparam("since"),
+        t.contacts.c.purpose.in_(_among("purposes")),
+        t.contacts.c.state != "released",
+    )
+    .order_by(t.contacts.c.at.desc())
+    .limit(bindparam("most"))
+)
+"""Contacts under exempt purposes, also those that count toward no cap."""
 _DAY = 86_400_000_000
 CONTACT_DAYS = Statement(
     select(

@@ -56,7 +56,8 @@ class Terms:
     `occasions` are the events that a cool-off begins with, each with the properties by which it is
     told what they were about (empty: none); `cool_off` is the longest. `told_within` is the longest
     window of a rule that asks what a person was told. `look_ahead` is how far ahead scheduled
-    contacts matter. `budgets` are those of offers.
+    contacts matter. `budgets` are those of offers. `ceilings` are the windows in which contacts of
+    exempt purposes are counted.
     """
 
     brand: str
@@ -78,6 +79,7 @@ class Terms:
     words: Words = field(default_factory=read_words)
     caps: tuple[CapScope, ...] = ()
     topics: frozenset[str] = frozenset()
+    ceilings: Mapping[str, timedelta] = field(default_factory=dict)
     signals: SignalTerms = field(default_factory=SignalTerms)
     max_lag: Mapping[str, timedelta] = field(default_factory=dict)
     occasions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

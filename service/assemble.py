@@ -202,6 +202,9 @@ def make_terms(workspace: Workspace) -> Terms:
         minors=workspace.policies.minors,
         access_needs=tuple(workspace.policies.access_needs),
         topics=frozenset(a.topic for a in workspace.actions.values() if a.topic is not None),
+        ceilings={
+            p.name: p.sends_window for p in workspace.policies.purposes.values() if p.sends_max
+        },
         signals=SignalTerms(
             purchases=frozenset(workspace.signals.purchases),
             value=workspace.signals.value,

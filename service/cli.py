@@ -34,6 +34,7 @@ consent = typer.Typer(help="See what a customer allows.", no_args_is_help=True)
 policies = typer.Typer(
     help="Try policies out, look them through, ask them why.", no_args_is_help=True
 )
+suppressions = typer.Typer(help="See, add and lift what is blocked.", no_args_is_help=True)
 kill = typer.Typer(help="Stop a channel, tool, journey, team, or all.", no_args_is_help=True)
 for name, group in (
     ("approvals", approvals),
@@ -42,6 +43,7 @@ for name, group in (
     ("profile", profile),
     ("consent", consent),
     ("policies", policies),
+    ("suppressions", suppressions),
     ("kill", kill),
 ):
     app.add_typer(group, name=name, rich_help_panel=None)
@@ -677,6 +679,84 @@ def policies_explain(
 
     asked = Asked(profile, action, journey, properties or [], audience, _who(by), at)
     return _print(answered(workspace, store, asked, as_json=as_json))
+
+
+@suppressions.command("list")
+def suppressions_list(
+    who: Annotated[
+        str | None,
+        typer.Argument(metavar="[WHO]", help="Only what blocks this person. [default: everybody]"),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Ended and lifted ones too.")] = False,
+    audience: Audience = "auditor",
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """List what is blocked, for whom, since when and why."""
+    from service.suppressions import listed
+
+    return _print(
+        listed(workspace, store, who, audience, at, everything=everything, as_json=as_json)
+    )
+
+
+@suppressions.command("add")
+def suppressions_add(
+    who: Who,
+    target: Annotated[
+        Literal["person", "address", "domain"], typer.Option("--target", help="What to block.")
+    ] = "person",
+    address: Annotated[
+        str | None, typer.Option("--address", help="The address, or one of the domain.")
+    ] = None,
+    brand: Annotated[
+        str | None, typer.Option("--brand", help="For this brand. [default: for all]")
+    ] = None,
+    channels: Annotated[
+        list[str] | None, typer.Option("--channel", help="On this channel. [default: on all]")
+    ] = None,
+    blocks: Annotated[
+        Literal["marketing", "offers_and_marketing", "all_but_mandatory", "all"],
+        typer.Option("--blocks", help="What is blocked."),
+    ] = "marketing",
+    expires_at: Annotated[
+        str | None, typer.Option("--expires-at", help="When it ends, as RFC 3339.")
+    ] = None,
+    shown_to: Annotated[
+        list[str] | None, typer.Option("--shown-to", help="Who may know of it. [default: all]")
+    ] = None,
+    reason: Reason = "",
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Block a person, an address or a domain, whatever was consented to."""
+    from service.suppressions import Wanted, add
+
+    wanted = Wanted(
+        target, address, brand, channels or (), blocks, reason, expires_at, shown_to or (), _who(by)
+    )
+    return _print(add(workspace, store, who, wanted, at, as_json=as_json))
+
+
+@suppressions.command("lift")
+def suppressions_lift(
+    suppression: Annotated[str, typer.Argument(metavar="SUPPRESSION", help="Its id.")],
+    reason: Reason = "",
+    by: By = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """End a suppression, where an operator may: not a spam complaint, nor an erasure's."""
+    from service.suppressions import lift
+
+    return _print(lift(workspace, store, suppression, _who(by), reason, at, as_json=as_json))
 
 
 @kill.command("on")

@@ -201,8 +201,11 @@ suppressions = Table(
     Column("reason", String, nullable=False),
     Column("shown_to", Text, nullable=False),
     Column("until_grant", Integer, nullable=False),
+    Column("holds_rest", Integer, nullable=False),
     Column("created_at", _AT, nullable=False),
     Column("expires_at", _AT),
+    Column("by", String),
+    Column("lifts", String),
     Index(None, "ref"),
 )
 

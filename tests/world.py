@@ -19,10 +19,20 @@ EMAIL = "ref-email"
 PHONE = "ref-phone"
 LONG_AGO = "2026-01-01T00:00:00Z"
 
+EXEMPT: Mapping[str, Any] = {
+    "model": "exempt",
+    "legal_basis": "contract",
+    "models": [{"channels": ["sms"], "jurisdictions": ["US"], "model": "opt_in"}],
+}
 PURPOSES: Mapping[str, Any] = {
     "promo": {"title": "Offers", "model": "opt_in", "marketing": True},
-    "order_update": {"title": "Orders", "model": "exempt", "legal_basis": "contract"},
-    "service": {"title": "Service", "model": "exempt", "legal_basis": "contract"},
+    "order_update": {"title": "Orders", **EXEMPT},
+    "service": {"title": "Service", **EXEMPT},
+}
+TIPS: Mapping[str, Any] = {
+    "title": "Tips",
+    "model": "opt_in",
+    "models": [{"jurisdictions": ["CA"], "model": "opt_out", "basis": "CA"}],
 }
 CHANNELS: Mapping[str, Any] = {
     "email": {"title": "e-mail", "address": "email"},

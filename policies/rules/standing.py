@@ -60,6 +60,8 @@ class PolicyExists(Speaker):
         missing = (
             f"purpose `{action.purpose}`"
             if action.purpose not in self._policies.purposes
+            else "the message's channel"
+            if action.channel is None and action.tool == "message"
             else f"channel `{action.channel}`"
             if action.channel is not None and action.channel not in self._policies.channels
             else None

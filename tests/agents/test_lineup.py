@@ -188,7 +188,10 @@ def test_a_hard_bounce_is_no_end_for_what_must_be_said(
     tmp_path: Path, store: str, phone: bool, action: str
 ) -> None:
     """News of an order goes by another channel when its address is given up, or to a person."""
-    changes = {"actions.yaml": ("  checkout_help:\n", HELP_BY_SMS)}
+    changes = {
+        "actions.yaml": ("  checkout_help:\n", HELP_BY_SMS),
+        "policies/consent.yaml": ("[checkout_help]", "[checkout_help, help_by_sms]"),
+    }
     with open_shop(tmp_path / "w", store=store, changes=changes) as shop:
         known = {"email": "c-1@shop.example", **({"phone": PHONE} if phone else {})}
         shop.run(row("identified", "2026-10-01T08:00:00Z", **known), bounced())

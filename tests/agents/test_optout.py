@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from agents.minds.formula import FormulaMind
 from agents.reconsider import explain
 from agents.supervisor import through_steps
 from domain.event import Event
+from domain.verdict import Finding
 from profiles.arrivals import Arrival
 from profiles.cancelling import IN_FLIGHT
 from tests.agents.test_approvals import ask, stock_taken
@@ -121,4 +123,107 @@ def test_a_step_that_was_not_begun_is_cancelled(tmp_path: Path) -> None:
         assert shop.sent("email") == []
         assert shop.rows("grants") == []
         assert stock_taken(shop) == 0
+        assert verify(shop.database)
+
+
+def meanwhile(shop: Shop, said: dict[str, Any], now: str) -> None:
+    """Have somebody say something after the next decision is made and before it is written."""
+    commit = shop.deps.database.commit
+    waiting = [said]
+
+    def commit_after(works: Any) -> list[bool]:
+        if waiting:
+            no = waiting.pop()
+            with ThreadPoolExecutor(1) as other:
+                other.submit(lambda: asyncio.run(say(shop, no, now))).result()
+        return commit(works)
+
+    shop.deps.database.commit = commit_after  # type: ignore[method-assign]
+
+
+def against(shop: Shop, line: dict[str, Any], action: str) -> tuple[Finding, ...]:
+    """What a decision had against one action."""
+    explained = explain(
+        shop.database, line["decision_id"], lambda _: shop.deps.workspace, FormulaMind()
+    )
+    (one,) = [candidate for candidate in explained.candidates if candidate.action == action]
+    return one.against
+
+
+def reminders(shop: Shop) -> list[dict[str, Any]]:
+    """The reminders by SMS; that a STOP was heard is confirmed by SMS too."""
+    return [
+        one
+        for one in shop.rows("outbox")
+        if (one["journey"], one["channel"]) == ("abandoned_cart", "sms")
+    ]
+
+
+def test_case_10_an_opt_out_between_reservation_and_sending(tmp_path: Path, store: str) -> None:
+    """What was permitted and not begun is cancelled with `consent`, and its slot is free, once."""
+    with open_shop(tmp_path / "w", store=store) as shop:
+        _, approval_id = ask(shop)
+        (held,) = [one for one in shop.rows("contacts") if one["state"] == "reserved"]
+        no = consent("denied", "2026-10-05T17:15:00.200Z", contact_point=MAIL, id="no")
+        during(shop, "offer", no, "2026-10-05T17:15:00.200Z")
+        shop.vote(approval_id, "approve", "2026-10-05T17:15:00Z")
+        lines = shop.wake("2026-10-05T17:15:00Z")
+        (step,) = [one for one in shop.rows("outbox") if one["tool"] == "message"]
+        assert (step["state"], step["flag"]) == ("cancelled", None)
+        (told,) = [one for one in shop.rows("outcomes") if one["outbox_id"] == step["outbox_id"]]
+        assert (told["state"], told["code"]) == ("cancelled", "consent")
+        assert {one["state"] for one in shop.rows("contacts")} == {"released"}
+        assert held["contact_id"] in {one["contact_id"] for one in shop.rows("contacts")}
+        assert stock_taken(shop) == 0
+        first, *_ = against(shop, lines[-1], "apology_voucher")
+        assert (first.code, first.clears_at) == ("consent", None)
+        assert shop.sent("email") == []
+        assert verify(shop.database)
+
+
+def test_case_10_an_opt_out_while_sending(tmp_path: Path, store: str) -> None:
+    """What was being sent is sent and flagged, and counts; what comes later is denied."""
+    with open_shop(tmp_path / "w", store=store) as shop:
+        shop.run(consent("granted", "2026-10-05T08:00:00Z", email=MAIL))
+        no = consent("denied", "2026-10-05T17:00:00.200Z", contact_point=MAIL, id="no")
+        during(shop, "message", no, "2026-10-05T17:00:00.200Z")
+        shop.one(cart("2026-10-05T17:00:00.100Z"))
+        (step,) = shop.rows("outbox")
+        assert (step["state"], step["flag"]) == ("sent", IN_FLIGHT)
+        assert [one["state"] for one in shop.rows("contacts")] == ["committed"]
+        later = shop.one(cart("2026-10-07T09:00:00Z", cart_id="k-2"))
+        assert [one.code for one in against(shop, later, "remind_by_email")] == ["consent"]
+        assert len(shop.sent("email")) == 1
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_case_11_stop_by_the_other_user_of_the_phone(
+    tmp_path: Path, store: str, is_first: bool
+) -> None:
+    """A STOP and a promotion of one millisecond have one order, and nothing is sent after it."""
+    now, phone = "2026-10-05T17:00:00Z", "+491701234567"
+    address = {"address": {"time_zone": "Europe/Berlin"}}
+    with open_shop(tmp_path / "w", store=store) as shop:
+        shop.run(
+            consent(
+                "granted", "2026-10-05T08:00:00Z", "p", channel="sms", phone=phone, traits=address
+            ),
+            row("identified", "2026-10-05T08:00:01Z", "q", phone=phone),
+        )
+        stop = row("message_received", now, "q", phone=phone, channel="sms", text="STOP")
+        if is_first:
+            during(shop, "message", stop, now)
+        else:
+            meanwhile(shop, stop, now)
+        line = shop.one(cart(now, "p"))
+        promos = reminders(shop)
+        if is_first:
+            assert (line["action"], line["verdict"]) == ("remind_by_sms", "permitted")
+            assert [(one["state"], one["flag"]) for one in promos] == [("sent", IN_FLIGHT)]
+        else:
+            assert [one.code for one in against(shop, line, "remind_by_sms")] == ["consent"]
+            assert promos == []
+        later = shop.one(cart("2026-10-07T17:00:00Z", "p", cart_id="k-2"))
+        assert later["action"] == "cart_banner"
+        assert len(reminders(shop)) == int(is_first)
         assert verify(shop.database)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.workspace import load_workspace, read_files
+from agents.workspace import Workspace, load_workspace, read_files
 from domain.errors import ConfigurationError
 from service.settings import make_workspace
 
@@ -48,3 +48,83 @@ def test_settings_name_only_what_is_declared(tmp_path: Path, more: str, says: st
 def test_declared_purposes_permissions_and_channels_are_fine(tmp_path: Path, more: str) -> None:
     """A permission is consented to like a purpose."""
     load(tmp_path / "w", more)
+
+
+def changed(folder: Path, name: str, old: str, new: str) -> Workspace:
+    """The starter's workspace with one text in place of another."""
+    for _ in make_workspace(folder):
+        pass
+    files = read_files(folder)
+    assert old in files[name]
+    return load_workspace({**files, name: files[name].replace(old, new, 1)})
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "place", "says"),
+    [
+        (
+            "actions.yaml",
+            "    purpose: marketing\n    topic: carts\n    subject",
+            "    purpose: service\n    topic: carts\n    subject",
+            "actions.yaml:8",
+            "action `remind_by_email` needs no consent under `service` and is not among its",
+        ),
+        (
+            "policies/consent.yaml",
+            "[checkout_help]",
+            "[checkout_help, checkout_hepl]",
+            "policies/consent.yaml:15",
+            "purpose `order_update` lists template `checkout_hepl`, which is no message of its",
+        ),
+        (
+            "policies/consent.yaml",
+            "[checkout_help]",
+            "[checkout_help, send_guide]",
+            "policies/consent.yaml:15",
+            "purpose `order_update` lists template `send_guide`, which is no message of its",
+        ),
+        (
+            "policies/consent.yaml",
+            "[send_guide, confirm_stop]",
+            "[send_guide, confirm_stop, hand_over]",
+            "policies/consent.yaml:8",
+            "purpose `service` lists template `hand_over`, which is no message of its",
+        ),
+        (
+            "actions.yaml",
+            '    body: "Your cart is still here."',
+            '    body: "Your cart is still here."\n    blocks: [{text: "More."}]',
+            "actions.yaml:40",
+            "action `cart_banner` has a `body` beside its `blocks`",
+        ),
+        (
+            "actions.yaml",
+            '    body: "Your cart is still here."',
+            '    blocks:\n      - {text: "Hello {{ profile.first_name }}."}',
+            "actions.yaml:40",
+            "field `profile.first_name` may be absent and has no default",
+        ),
+    ],
+)
+def test_what_is_sent_without_consent_is_listed(
+    tmp_path: Path, name: str, old: str, new: str, place: str, says: str
+) -> None:
+    """A message under an exempt purpose is on the purpose's list, and the list names no other."""
+    with pytest.raises(ConfigurationError) as refused:
+        changed(tmp_path / "w", name, old, new)
+    assert says in refused.value.cause
+    assert refused.value.place == place
+
+
+def test_blocks_are_the_body(tmp_path: Path) -> None:
+    """A message in blocks is sent as their texts in order, and keeps what each is for."""
+    banner = changed(
+        tmp_path / "w",
+        "actions.yaml",
+        '    body: "Your cart is still here."',
+        '    blocks:\n      - {text: "Your cart is still here."}\n'
+        '      - {text: "5 % off today.", kind: promotion}',
+    ).actions["cart_banner"]
+    assert banner.body == "Your cart is still here.\n\n5 % off today."
+    assert [block.kind for block in banner.blocks] == ["information", "promotion"]
+    assert banner.promotional_blocks == (2,)

@@ -260,6 +260,8 @@ cases:
       spent: {vouchers: 12.00 EUR}
       scheduled: [{action: promo, due_at: "2026-11-24T00:00:00Z"}]
       minor: true
+      paused_until: "2026-12-24T00:00:00Z"
+      exempt_sends: {order_update: 2}
       access_needs: [no_phone]
       human_in_charge: true
       restricted: true

@@ -77,7 +77,8 @@ YAML_MISTAKES = [
         PURPOSE + "    zzz: 1\n",
         f"{FILE}:5",
         "`purposes.promo` has no key `zzz`",
-        "use one of `legal_basis`, `marketing`, `model`, `title`",
+        "use one of `basis`, `ceiling`, `evidence`, `exemption`, `legal_basis`, `marketing`, "
+        "`model`, `models`, `templates`, `title`",
     ),
     Mistake(
         "a section with a typo",

@@ -18,6 +18,7 @@ from domain.context import (
     ApprovalFact,
     Contact,
     Context,
+    Jurisdiction,
     OfferState,
     Pass,
     PassKind,
@@ -48,7 +49,7 @@ PROPERTY = settings(max_examples=150, deadline=None, derandomize=True, database=
 TICK = timedelta(microseconds=1)
 RULES: Mapping[str, Any] = {
     "fields": {"profile.plan": {"type": "string"}, "event.value": {"type": "double"}},
-    "purposes": {**world.PURPOSES, "tips": {"title": "Tips", "model": "opt_out"}},
+    "purposes": {**world.PURPOSES, "tips": world.TIPS},
     "frequency_caps": [
         {"id": "day", "limit": 1, "window": "24h", "purposes": ["promo"]},
         {"id": "hour", "limit": 2, "window": "90m", "on_capped": "defer"},
@@ -176,6 +177,7 @@ def contexts(draw: st.DrawFn, calm: bool | None = None) -> Context:
         fields={"signal.open_cases": 0 if calm else draw(few), "profile.plan": "open"},
         zone_of_person=draw(zones),
         zones_of_address=draw(zones_of_address),
+        jurisdictions=draw(st.sampled_from([(), (Jurisdiction("CA", "address"),)])),
         consents=tuple(yes if calm else said),
         suppressions=tuple(draw(st.lists(suppressions(now), max_size=0 if calm else 2))),
         contacts=newest_first(draw(st.lists(contacts(now), max_size=1 if calm else 5))),

@@ -15,9 +15,16 @@ import phonenumbers
 import phonenumbers.timezone
 import pytest
 
-from domain.action import Money, Offer
+from domain.action import Block, BlockKind, Money, Offer
 from domain.consent import Consent
-from domain.context import ApprovalFact, Context, Jurisdiction, OfferState, Pass, Suppression
+from domain.context import (
+    ApprovalFact,
+    Context,
+    Jurisdiction,
+    OfferState,
+    Pass,
+    Suppression,
+)
 from domain.proposal import Candidate
 from domain.verdict import Denial, Hold, Permit, Verdict, objections
 from policies.guard import Guard
@@ -28,7 +35,17 @@ from tests.world import at, candidate, contact, context, denial, grant, objectio
 
 DAY_CAP = {"id": "day-cap", "limit": 1, "window": "24h", "purposes": ["promo"]}
 SMS_HOURS = {"id": "sms-hours", "channels": ["sms"], "window": "08:00-21:00"}
+MIXED = (
+    Block("information", "Your order is on its way."),
+    Block("information", "It arrives on Friday."),
+    Block("promotion", "20 % off your next order."),
+)
 BANK: Mapping[str, Any] = {"brand": "bank", "controller": "bank"}
+
+
+def nobody(**changes: Any) -> Context:
+    """A person who granted nothing."""
+    return context(consents=(), **changes)
 
 
 def guard(offer: Offer | None = None, /, **sections: Any) -> Guard:
@@ -152,7 +169,8 @@ def test_case_05_the_law_of_the_area_code() -> None:
                                               Jurisdiction("US-GA", "number")))  # fmt: skip
     assert isinstance(judged(by, sms(contact_point=number), elsewhere), Permit)
     now = sms(contact_point=number, purpose="service", urgency="now")
-    assert isinstance(judged(by, now, asked), Permit)
+    agreed = (*asked.consents, grant(contact_point=world.PHONE, purpose="service"))
+    assert isinstance(judged(by, now, replace(asked, consents=agreed)), Permit)
 
 
 @pytest.mark.parametrize(
@@ -370,29 +388,53 @@ def test_case_11_stop_by_the_other_user_of_the_phone() -> None:
 
 def test_case_14_expired_under_opt_out() -> None:
     """A yes that has run out is no silence: it passes under no model."""
-    purposes = {**world.PURPOSES, "tips": {"title": "Tips", "model": "opt_out"}}
-    by, of = guard(purposes=purposes), candidate(purpose="tips")
-    ended = grant(purpose="tips", expires_at=at("2026-11-22T17:00:00Z"))
-    verdict = judged(by, of, context(consents=(ended,)))
+    promo = {
+        "title": "Offers",
+        "model": "opt_in",
+        "marketing": True,
+        "models": [
+            {"channels": ["email"], "jurisdictions": ["CA"], "model": "opt_out", "basis": "CA"}
+        ],
+    }
+    by = guard(purposes={**world.PURPOSES, "promo": promo})
+    ended = grant(expires_at=at("2026-11-22T17:00:00Z"))
+    in_canada: Any = {"jurisdictions": (Jurisdiction("CA", "address"),)}
+    verdict = judged(by, candidate(), context(consents=(ended,), **in_canada))
     assert isinstance(verdict, Denial)
     assert (codes(verdict), verdict.next_eligible_at) == (["consent_expired"], None)
-    assert isinstance(judged(by, of, context(consents=())), Permit)
+    assert isinstance(judged(by, candidate(), context(consents=(), **in_canada)), Permit)
 
 
 def test_case_15_transactional_with_a_promo_inside() -> None:
     """A promotion inside an exempt message is judged as marketing; without it, it may go."""
-    mixed = candidate(purpose="order_update", promotional=True)
-    nobody_asked = judged(guard(), mixed, context(consents=()))
+    nobody_asked = judged(guard(), candidate(purpose="order_update", blocks=MIXED), nobody())
     assert isinstance(nobody_asked, Denial)
     assert (codes(nobody_asked), nobody_asked.next_eligible_at) == (["mixed_purpose"], None)
-    assert objections(nobody_asked)[0].counterfactual == "take the promotional part out"
-    plain = candidate(purpose="order_update")
-    assert isinstance(judged(guard(), plain, context(consents=())), Permit)
+    assert objections(nobody_asked)[0].counterfactual == "remove block 3"
+    without = candidate(purpose="order_update", blocks=MIXED[:2])
+    assert isinstance(judged(guard(), without, nobody()), Permit)
+
+
+@pytest.mark.parametrize("kind", ["offer", "promotion", "referral", "cross_sell", "survey"])
+def test_case_15_whatever_the_promotion_is(kind: BlockKind) -> None:
+    """Any part that is no information makes an exempt message marketing, and is named."""
+    blocks = (Block(kind, "Tell a friend."), *MIXED[:2], Block(kind, "And another."))
+    verdict = judged(guard(), candidate(purpose="order_update", blocks=blocks), nobody())
+    assert codes(verdict) == ["mixed_purpose"]
+    assert objections(verdict)[0].counterfactual == "remove blocks 1, 4"
+
+
+def test_case_15_an_offer_that_is_no_block() -> None:
+    """An offer that rides on the whole message cannot be taken out by a block."""
+    marked = candidate(purpose="order_update", promotional=True)
+    verdict = judged(guard(), marked, nobody())
+    assert codes(verdict) == ["mixed_purpose"]
+    assert objections(verdict)[0].counterfactual == "take the promotional part out"
 
 
 def test_case_15_transactional_with_a_promo_inside_and_a_full_cap() -> None:
     """Who asked for promotions gets no more of them inside order messages than beside them."""
-    mixed = candidate(purpose="order_update", promotional=True, obeys_caps=False)
+    mixed = candidate(purpose="order_update", blocks=MIXED, obeys_caps=False)
     asked = context(contacts=(contact("2026-11-23T10:00:00Z"),))
     verdict = judged(guard(frequency_caps=[DAY_CAP]), mixed, asked)
     assert isinstance(verdict, Denial)

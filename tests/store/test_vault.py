@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.errors import StoreError
+from domain.errors import KeyGone, StoreError
 from store.vault import KEY_BYTES, KEY_VARIABLE, Vault, load_key
 
 KEY = b"k" * 32
@@ -40,7 +40,7 @@ def test_a_forgotten_key_opens_nothing() -> None:
     sealed = vault.seal("p-1", "erasable", "profiles", b"Maya")
     vault.forget("p-1", "erasable")
     assert not vault.knows("p-1", "erasable")
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyGone):
         vault.open("p-1", "erasable", "profiles", sealed)
     vault.unwrap("p-1", "erasable", wrapped)
     assert vault.open("p-1", "erasable", "profiles", sealed) == b"Maya"

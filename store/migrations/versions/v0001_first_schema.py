@@ -416,8 +416,11 @@ def upgrade() -> None:
     sa.Column('reason', STRING, nullable=False),
     sa.Column('shown_to', TEXT, nullable=False),
     sa.Column('until_grant', sa.Integer(), nullable=False),
+    sa.Column('holds_rest', sa.Integer(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('expires_at', sa.BigInteger(), nullable=True),
+    sa.Column('by', STRING, nullable=True),
+    sa.Column('lifts', STRING, nullable=True),
     sa.PrimaryKeyConstraint('suppression_id', name=op.f('pk_suppressions'))
     )
     op.create_index(op.f('ix_suppressions_ref'), 'suppressions', ['ref'], unique=False)
