@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agents.record import read_record
 from domain.bearing import Asked, bearing
 from domain.canonical import canonical
-from domain.consent import Consent, ConsentQuestion, answer
+from domain.consent import Consent, ConsentKind, ConsentQuestion, answer
 from domain.context import CONTACTS_IN_CONTEXT_MAX, INSTANCES_OF_JOURNEY_MAX, Context
 from store import tables as t
 from store.instants import micros
@@ -36,7 +36,7 @@ HOURS = st.integers(0, 12).map(lambda n: BEGIN + timedelta(hours=n))
 LINES = st.lists(
     st.builds(
         Consent,
-        st.sampled_from(["grant", "pending", "denial", "objection"]),
+        st.sampled_from(get_args(ConsentKind)),
         st.sampled_from(["p", "q"]),
         st.sampled_from(["shop", "shop", "bank"]),
         st.sampled_from([None, "shop", "outlet"]),
