@@ -45,7 +45,8 @@ class Action:
 
     `propensity` is a probability, `value` the worth of success in the brand's currency units,
     `context_weight` a factor (1 = neutral); `levers` are percentages that add up
-    (20 and 35 make a factor of 1.55). `defer_for` bounds how long a held contact stays wanted.
+    (20 and 35 make a factor of 1.55). `groups` are names by which caps count several actions
+    together. `defer_for` bounds how long a held contact stays wanted.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Action:
     purpose: str
     channel: str | None = None
     topic: str | None = None
+    groups: tuple[str, ...] = ()
     subject: str = ""
     body: str = ""
     offer: str | None = None

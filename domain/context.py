@@ -17,10 +17,12 @@ FieldType = Literal["string", "int", "double", "bool"]
 Category = Literal["ordinary", "sensitive", "special", "secret"]
 Use = Literal["decide", "personalise", "learn", "model", "analytics"]
 Retention = Literal["erasable", "evidence", "statutory"]
+ContactState = Literal["made", "failed", "undelivered"]
 PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
 CONSENTS_WITHOUT_FOLD_MAX = 64
+CONVERSATION = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,13 @@ class Jurisdiction:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One contact made, reserved or observed. Its instant, for every cap, is that of sending."""
+    """One contact made, reserved or observed. Its instant, for every cap, is that of sending.
+
+    `groups` are those of its action at that time, `household` the fingerprint of the one that the
+    person was in. `continues` says that it went on with a conversation that was open, for as long
+    as `CONVERSATION`, on its channel and contact point. It is `failed` where a provider refused it,
+    `undelivered` where it is known not to have arrived; else `made`, whatever is not known yet.
+    """
 
     at: datetime
     profile_id: str
@@ -80,32 +88,26 @@ class Contact:
     journey: str | None
     team: str | None
     action: str
-
-
-@dataclass(frozen=True, slots=True)
-class CapScope:
-    """Which contacts a frequency cap counts; `None` means all channels or purposes."""
-
-    rule: str
-    limit: int
-    window: timedelta
-    per: Literal["person", "contact_point"]
-    channels: tuple[str, ...] | None = None
-    purposes: tuple[str, ...] | None = None
+    groups: tuple[str, ...] = ()
+    household: str | None = None
+    continues: bool = False
+    state: ContactState = "made"
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a cap counts where the contacts are too many to be looked at one by one.
+    """What a cap counts where the contacts are too many to be looked at one by one, or not all of
+    them this person's to look at.
 
     `count` contacts lie in the window; `last_at` is the instant of the newest one but `limit` - 1,
-    None where fewer than `limit` do. `contact_point` is None for a cap per person.
+    None where fewer than `limit` do. `contact_point` is None for a cap per person or household.
     """
 
     rule: str
     contact_point: str | None
     count: int
     last_at: datetime | None
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +194,14 @@ class Context:
     `profile_ids` are the person's fragments, the one that stands for the person first.
     `entering` maps each journey this event triggers to the key of the instance it would enter.
     `arms` are the person's assignments to holdouts.
+    `zones_before` are zones that the person has left, each with the instant until which it may have
+    been theirs. `household` is the fingerprint of what the person's household is called.
     `jurisdictions` are the laws that may apply to the person, by address, billing country,
     residence and numbers; none known means unknown, and the strictest that is configured applies.
     `fields` are labelled context fields by dotted name. `contacts` are the most recent ones,
     newest first; `contacts_truncated` says that older ones inside the longest window exist, and
-    `tallies` then holds the count of every cap.
+    `tallies` then holds the count of every cap; else of those alone that count what others of the
+    household got, or what failed.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -212,6 +217,8 @@ class Context:
     contact_points: tuple[ContactPoint, ...] = ()
     zone_of_person: str | None = None
     zone_of_address: str | None = None
+    zones_before: tuple[tuple[str, datetime], ...] = ()
+    household: str | None = None
     jurisdictions: tuple[Jurisdiction, ...] = ()
     consents: tuple[Consent, ...] = ()
     suppressions: tuple[Suppression, ...] = ()

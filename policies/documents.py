@@ -44,11 +44,11 @@ class Window:
     close: time
 
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "mo": 2_592_000}
 
 
 def _duration(value: Any) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,9})([smhdw])", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"([0-9]{1,9})(mo|[smhdw])", value) if isinstance(value, str) else None
     if match is None or match.group(1).strip("0") == "":
         raise ValueError("it is no duration; write a number and a unit: `30s`, `15m`, `24h`, `7d`")
     span = timedelta(seconds=int(match.group(1)) * _UNITS[match.group(2)])

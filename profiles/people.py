@@ -16,9 +16,11 @@ from domain.context import Contact, ContactPoint, Context, EventView, Tally
 from domain.errors import InputError
 from domain.event import Event, Identifier
 from domain.journey import Arm
+from domain.windows import whereabouts
 from profiles import consents, queries, signals
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
+from profiles.households import household_of, join
 from profiles.identifying import Identifying
 from profiles.labels import nested, visible
 from profiles.membership import Identified
@@ -33,7 +35,7 @@ from profiles.prints import (
     pass_print,
 )
 from profiles.regrouping import Regrouping
-from profiles.state import Fragment, folded
+from profiles.state import ZONE_TRAIT, Fragment, folded, zones_left
 from profiles.stated import restricts, statements
 from profiles.terms import Terms
 from profiles.zones import zone
@@ -44,7 +46,6 @@ from store.instants import instant, micros
 from store.vault import Vault
 from store.work import Work
 
-OBSERVED_EVENT = "contact_observed"
 CASE_CLOSED_EVENT = "case_closed"
 HANDOFF_ACCEPTED_EVENT = "handoff_accepted"
 RECENT = timedelta(days=7)
@@ -140,7 +141,7 @@ class People:
             draft.reached = consents.reached(event)
             if not restricts(event, self._terms):
                 self._check_brand(event)
-            if event.name == OBSERVED_EVENT:
+            if event.name == consents.OBSERVED_EVENT:
                 consents.observed_channel(event, self._terms)
             self._fold(draft, snapshot)
         return draft
@@ -171,7 +172,9 @@ class People:
                 slot=naming.slot,
             )
         if found.moved or found.parted:
-            regrouping = Regrouping(self._vault, snapshot, work, event.received_at)
+            regrouping = Regrouping(
+                self._vault, self._terms.identity, snapshot, work, event.received_at
+            )
             regrouping.follow(found.moved, found.members)
             for parted in found.parted:
                 regrouping.part(parted, self._terms.look_back)
@@ -254,6 +257,7 @@ class People:
                 ContactPoint(ref, known.ns, known.value, shared, instant(until), known.zones)
             )
         draft.points = tuple(points)
+        draft.household = household_of(self._vault, self._terms.identity, person)
         draft.domains = tuple(
             domain_ref(self._vault, point.address) for point in points if point.kind == "email"
         )
@@ -270,12 +274,17 @@ class People:
         truncated = False
         tallies: tuple[Tally, ...] = ()
         open_cases = pool.cases(ids)
+        traits = {name: trait.value for name, trait in person.traits.items()}
+        zone_of_person = zone(traits.get(ZONE_TRAIT))
+        zone_of_address = zone(nested(traits.get("address"), "time_zone"))
+        zones_before = _left(person, zone_of_person, arrival.now - terms.look_back)
         lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
         fields, withheld = visible(terms, brand, person, event)
         if draft.asks:
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
-            if truncated:
-                tallies = pool.tallies(ids, refs, arrival.asked.parent_id, arrival.now)
+            numbers = [name for point in draft.points for name in point.zones]
+            where = whereabouts(zone_of_person, zones_before, zone_of_address, numbers)
+            tallies = pool.tallies(ids, refs, draft.household, where, arrival, truncated=truncated)
             fields |= _signals(draft, person, contacts, open_cases)
             if signals.refuses_profiling(lines, ids, refs, brand, terms):
                 withheld = (*withheld, *signals.names(terms))
@@ -283,7 +292,6 @@ class People:
                 fields |= signals.behaviour(
                     draft, pool.contact_days(ids, brand, arrival.now), terms
                 )
-        traits = {name: trait.value for name, trait in person.traits.items()}
         return Context(
             now=arrival.now,
             seed=self._seed(draft.perceived),
@@ -295,8 +303,10 @@ class People:
             fields=fields,
             withheld=withheld,
             contact_points=draft.points,
-            zone_of_person=zone(traits.get("time_zone")),
-            zone_of_address=zone(nested(traits.get("address"), "time_zone")),
+            zone_of_person=zone_of_person,
+            zone_of_address=zone_of_address,
+            zones_before=zones_before,
+            household=draft.household,
             consents=lines,
             suppressions=(*pool.suppressions(ids, refs, draft.domains), *draft.block_lines),
             contacts=contacts,
@@ -326,6 +336,8 @@ class People:
         }
         if not draft.asks:
             return sorted(own)
+        if draft.household is not None:
+            own.add(keys.household(draft.household))
         return sorted(
             {
                 keys.SWITCHES,
@@ -356,9 +368,11 @@ class People:
         if draft.perceived.arrival.asked.kind != "event":
             return
         people, at = list(context.profile_ids), micros(event.received_at)
-        if event.name == OBSERVED_EVENT:
-            self._notes.observed(draft, event)
-        elif event.name == CASE_CLOSED_EVENT:
+        found, named = draft.identified, self._terms.identity.household
+        if draft.household is not None and (named in event.traits or found.moved or found.parted):
+            since = event.received_at - self._terms.look_back
+            join(work, people, draft.household, since)
+        if event.name == CASE_CLOSED_EVENT:
             reason = event.properties.get("reason")
             work.change(
                 queries.CLOSE_CASES,
@@ -372,6 +386,12 @@ class People:
 
     def _ref(self, identifier: Identifier) -> str:
         return identifier_ref(self._vault, identifier)
+
+
+def _left(person: Fragment, now: str | None, since: datetime) -> tuple[tuple[str, datetime], ...]:
+    """The zones that the person has left since then."""
+    left = zones_left(person.zones, now).items() if person.zones else ()
+    return tuple(sorted((name, until) for name, until in left if until >= since))
 
 
 def _view(perceived: Perceived) -> EventView:

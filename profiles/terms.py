@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from domain.context import CapScope, FieldLabel
+from domain.caps import CapScope
+from domain.context import FieldLabel
 from domain.event import Event
 from domain.journey import Journey
 from profiles.identity import IdentityRules

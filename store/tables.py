@@ -211,11 +211,17 @@ contacts = Table(
     Column("journey", String),
     Column("team", String),
     Column("action", String, nullable=False),
+    # `|offers|news|`: each group of the action between bars.
+    Column("action_groups", String),
+    Column("household", String),
+    # 1 where it went on with a conversation that was open.
+    Column("continues", Integer),
     Column("decision_id", String),
     Column("counted", Integer, nullable=False),
     Column("state", String, nullable=False),
     Index(None, "profile_id", "at"),
     Index(None, "contact_point", "at"),
+    Index(None, "household", "at"),
 )
 
 decisions = Table(
