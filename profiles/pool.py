@@ -332,11 +332,5 @@ def _approval(row: tuple[Any, ...], now: datetime) -> ApprovalFact:
 def _contact(row: tuple[Any, ...]) -> Contact:
     groups = tuple(row[12].strip("|").split("|")) if row[12] else ()
     state: ContactState = "undelivered" if row[15] == "undelivered" else "made"
-    return Contact(
-        instant(row[0]),
-        *row[1:10],
-        groups=groups,
-        household=row[13],
-        continues=bool(row[14]),
-        state=state,
-    )
+    told: Sequence[Any] = (*row[1:10], groups, row[13], bool(row[14]), state)
+    return Contact(instant(row[0]), *told)
