@@ -158,6 +158,24 @@ def test_a_cap_counts_as_one_would_by_hand(
         assert verdict.next_eligible_at == slow.next_at(made, now)
 
 
+@pytest.mark.parametrize(
+    ("left", "clears"), [("2026-11-22T12:00:00Z", "2026-11-23T10:00:00Z"), ("2026-11-15", None)]
+)
+def test_who_moves_is_counted_by_both_calendars(left: str, clears: str | None) -> None:
+    """Sunday in Honolulu lasts on for who left for Tokyo that week, not for who left before it."""
+    asked = context(
+        now=at("2026-11-22T20:00:00Z"),  # Monday morning in Tokyo
+        zone_of_person="Asia/Tokyo",
+        zones_before=(("Pacific/Honolulu", at(left)),),
+        contacts=(contact("2026-11-22T14:00:00Z"),),
+    )
+    verdict = judged(guard(**WEEK | {"limit": 1}), asked)
+    assert isinstance(verdict, Permit) is (clears is None)
+    if clears is not None:
+        assert verdict.next_eligible_at == at(clears)  # type: ignore[union-attr]
+        assert capped(verdict).read["zones"] == ["Asia/Tokyo", "Pacific/Honolulu"]
+
+
 @pytest.mark.parametrize("unit", ["day", "week"])
 def test_where_nothing_says_where_somebody_is_every_zone_counts(unit: str) -> None:
     """A contact of a person of nowhere counts until its day or week is over everywhere."""
@@ -342,8 +360,8 @@ def test_a_conversation_counts_once() -> None:
     assert isinstance(verdict, Denial)
     assert verdict.next_eligible_at == over.at + timedelta(days=7)
     assert capped(verdict).read["counts"] == "conversation"
-    for other in ({"channel": "sms"}, {"contact_point": "elsewhere"}):
-        assert isinstance(finding(by, replace(first, **other)), Denial)
+    for other in (replace(first, channel="sms"), replace(first, contact_point="elsewhere")):
+        assert isinstance(finding(by, other), Denial)
 
 
 def test_a_household_is_counted_for_all_its_members() -> None:
