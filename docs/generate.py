@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from agents.schema import ActionsFile, JourneyFile, OffersFile, PeopleFile, SettingsFile
-from policies.documents import Duration, Instant, MoneyText, WallWindow
+from policies.documents import CalendarZone, Duration, Instant, MoneyText, WallWindow
 from policies.schema import PolicyFile
 from service.cli import app
 
@@ -108,6 +108,7 @@ _NAMES: dict[Any, str] = {
     int: "whole number",
     float: "number",
     bool: "true or false",
+    CalendarZone: "time zone (`Europe/Berlin`), or `person`",
     Duration: "duration (`15m`, `24h`, `7d`)",
     Instant: "instant with its zone",
     MoneyText: "amount (`5.00 EUR`)",

@@ -94,11 +94,22 @@ def _zone(value: Any) -> str:
         raise ValueError("it is no time zone; write it as `Europe/Berlin`") from error
 
 
+def _calendar_zone(value: Any) -> str:
+    if value == "person":
+        return "person"
+    try:
+        return _zone(value)
+    except ValueError as error:
+        said = "it is no time zone; write it as `Europe/Berlin`, or `person` for the customer's own"
+        raise ValueError(said) from error
+
+
 Duration = Annotated[timedelta, PlainValidator(_duration)]
 WallWindow = Annotated[Window, PlainValidator(_window)]
 Instant = Annotated[datetime, PlainValidator(_instant)]
 MoneyText = Annotated[Money, PlainValidator(_money)]
 TimeZoneName = Annotated[str, PlainValidator(_zone)]
+CalendarZone = Annotated[str, PlainValidator(_calendar_zone)]
 
 
 # A document

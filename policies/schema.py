@@ -10,7 +10,7 @@ from domain.caps import Counts, Per
 from domain.context import Category, FieldType, Retention, Use
 from domain.verdict import Audience
 from domain.windows import Unit, WeekStart
-from policies.documents import Duration, TimeZoneName, WallWindow
+from policies.documents import CalendarZone, Duration, WallWindow
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 DottedName = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z][a-z0-9_]{0,63}){1,2}$")]
@@ -71,7 +71,7 @@ class CapEntry(Strict):
     limit: int = Field(ge=0, le=10_000, examples=[1])
     window: Duration | None = Field(default=None, examples=["7d"])
     calendar: Unit | None = Field(default=None, examples=["week"])
-    tz: Literal["person"] | TimeZoneName | None = Field(default=None, examples=["Europe/Berlin"])
+    tz: CalendarZone | None = Field(default=None, examples=["Europe/Berlin"])
     week_start: WeekStart | None = Field(default=None, examples=["monday"])
     per: Per = "person"
     counts: Counts = "accepted"
