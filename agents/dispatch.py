@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, update
 
-from agents.record import Recorded, contact_id
+from agents.record import Recorded, SettledState, settle_contact
 from agents.timers import ask_again
 from domain.errors import StoreError
 from domain.verdict import Code
@@ -38,14 +38,9 @@ SETTLE = Statement(
     .where(t.outbox.c.outbox_id == bindparam("step_id"), t.outbox.c.state == bindparam("was"))
     .values(state=bindparam("to_state"), updated_at=bindparam("at"), detail=bindparam("words"))
 )
-SETTLE_CONTACT = Statement(
-    update(t.contacts)
-    .where(t.contacts.c.contact_id == bindparam("contact"), t.contacts.c.state == "reserved")
-    .values(state=bindparam("to_state"))
-)
-_CONTACT_STATES: Mapping[str, str] = {
+_CONTACT_STATES: Mapping[str, SettledState] = {
     "sent": "committed",
-    "failed": "released",
+    "failed": "failed",
     "cancelled": "released",
     "unknown": "unknown",
 }
@@ -88,7 +83,7 @@ class Dispatcher:
                 return
             settle(work, intent, outcome)
             if not rest:
-                settle_contact(work, made.decision.decision_id, outcome)
+                settle_contact(work, made.decision.decision_id, "committed")
                 pending.append(work)
             elif self._go_on(work, made, rest[0]):
                 since = monotonic()
@@ -207,25 +202,20 @@ def settle(work: Work, intent: Intent, outcome: Outcome, *, was: str = "sending"
     )
 
 
-def settle_contact(work: Work, decision_id: str, outcome: Outcome) -> None:
-    """Commit, release or keep the reserved contact, once."""
-    work.change(
-        SETTLE_CONTACT, contact=contact_id(decision_id), to_state=_CONTACT_STATES[outcome.state]
-    )
-
-
 def undo(work: Work, made: Recorded, outcome: Outcome) -> None:
     """Give back what was reserved for a proposal that did not come about.
 
     An `unknown` outcome gives nothing back: the customer may have been told.
     """
-    settle_contact(work, made.decision.decision_id, outcome)
+    settle_contact(work, made.decision.decision_id, _CONTACT_STATES[outcome.state])
     if outcome.state == "unknown" or made.proposal is None:
         return
     candidate = made.proposal.candidate
     work.move(keys.person(made.decision.profile_id))
     if candidate.contact_point is not None:
         work.move(keys.point(candidate.contact_point.ref))
+    if made.household is not None:
+        work.move(keys.household(made.household))
     if candidate.action.offer is not None:
         offers.release(work, candidate.brand, candidate.action.offer, made.decision.decision_id)
         budgets.release(work, made.decision.decision_id, made.budgets)

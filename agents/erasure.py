@@ -16,7 +16,7 @@ from sqlalchemy import Table, bindparam, delete, func, or_, select, update
 
 from agents import letters, restricted
 from agents.passes import recover
-from agents.record import RELEASE_CONTACT, contact_id, read_record
+from agents.record import read_record, settle_contact
 from agents.restricted import Fields
 from agents.steps import ROUNDS_MAX, Deps
 from domain.canonical import canonical, parse
@@ -431,7 +431,7 @@ def _release_held(deps: Deps, snapshot: Snapshot, work: Work, planned: Plan) -> 
     """Give back what was reserved for what waits for an approval."""
     history, vault = History(deps.database), deps.database.vault
     for decision_id, profile_id, sealed in snapshot.rows(_HELD, people=list(planned.people)):
-        work.change(RELEASE_CONTACT, contact=contact_id(decision_id))
+        settle_contact(work, decision_id, "released")
         offer = parse(vault.open(profile_id, "erasable", "timers", sealed))["offer"]
         data = history.get(decision_id).record()
         if offer is not None and data is not None:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
 
-from agents.dispatch import SETTLE_CONTACT, settle, tell
-from agents.record import RELEASE_CONTACT, Record, contact_id, read_record
+from agents.dispatch import settle, tell
+from agents.record import Record, read_record, settle_contact
 from agents.steps import Deps
 from agents.timers import ask_again
 from domain.canonical import parse
@@ -201,12 +201,12 @@ def _settle_decision(
 ) -> None:
     states = {outcome.state for outcome in outcomes}
     if "unknown" in states:
-        work.change(SETTLE_CONTACT, contact=contact_id(decision_id), to_state="unknown")
+        settle_contact(work, decision_id, "unknown")
         return
     if states == {"sent"}:
-        work.change(SETTLE_CONTACT, contact=contact_id(decision_id), to_state="committed")
+        settle_contact(work, decision_id, "committed")
         return
-    work.change(RELEASE_CONTACT, contact=contact_id(decision_id))
+    settle_contact(work, decision_id, "failed" if "failed" in states else "released")
     work.move(keys.person(last.profile_id))
     kept = deps.history.get(decision_id)
     data = kept.record()
@@ -216,6 +216,8 @@ def _settle_decision(
     action = deps.workspace.actions.get(record.thought.action)
     if record.thought.contact_point is not None:
         work.move(keys.point(record.thought.contact_point))
+    if record.context.household is not None:
+        work.move(keys.household(record.context.household))
     for step in record.thought.steps:
         if step.tool == "offer":
             offers.release(work, step.arguments["brand"], step.arguments["offer"], decision_id)

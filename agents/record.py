@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import bindparam, update
+from sqlalchemy import ColumnElement, bindparam, null, select, update
 
 from agents.thinking import Decided, Thought
 from agents.timers import About, TimerKind, ask_again
 from domain.approval import approval_id
 from domain.canonical import canonical
-from domain.context import Context
+from domain.caps import is_conversing
+from domain.context import CONVERSATION, Context
 from domain.decision import Decision
 from domain.proposal import Candidate, Proposal
 from domain.verdict import Finding, HeldFor, objections
@@ -22,7 +23,7 @@ from policies.guard import Guard
 from profiles.arrivals import Perceived
 from profiles.overtaking import late_since, overtake
 from profiles.prints import content_print, pass_print
-from profiles.queries import END_INSTANCE
+from profiles.queries import END_INSTANCE, barred
 from store import keys
 from store import tables as t
 from store.ids import time_ordered
@@ -33,6 +34,8 @@ from store.vault import Vault
 from store.work import Change, Work
 from tools import budgets, offers
 from tools.toolbox import Intent
+
+SettledState = Literal["committed", "failed", "released", "unknown"]
 
 _TIMERS: Mapping[HeldFor, TimerKind] = {
     "time": "release",
@@ -45,10 +48,29 @@ CLAIM_TIMER = Statement(
     .where(t.timers.c.decision_id == bindparam("parent"), t.timers.c.state == "pending")
     .values(state="done")
 )
-RELEASE_CONTACT = Statement(
+_SETTLE_CONTACT = Statement(
     update(t.contacts)
     .where(t.contacts.c.contact_id == bindparam("contact"), t.contacts.c.state == "reserved")
-    .values(state="released")
+    .values(state=bindparam("to_state"))
+)
+_gone = t.contacts.alias("gone")
+
+
+def _of_gone(column: ColumnElement[Any]) -> Any:
+    gone = _gone.c.contact_id == bindparam("contact"), _gone.c.state.in_(("failed", "released"))
+    return select(column).where(*gone).scalar_subquery()
+
+
+_OPEN_AGAIN = Statement(
+    update(t.contacts)
+    .where(
+        t.contacts.c.contact_point == _of_gone(_gone.c.contact_point),
+        t.contacts.c.at >= _of_gone(_gone.c.at),
+        t.contacts.c.at < _of_gone(_gone.c.at + int(CONVERSATION.total_seconds()) * 1_000_000),
+        t.contacts.c.channel == _of_gone(_gone.c.channel),
+        t.contacts.c.continues == 1,
+    )
+    .values(continues=null())
 )
 CLOSE_APPROVAL = Statement(
     update(t.approvals)
@@ -72,13 +94,24 @@ def contact_id(decision_id: str) -> str:
     return f"k-{decision_id}"
 
 
+def settle_contact(work: Work, decision_id: str, state: SettledState) -> None:
+    """Say, once, what became of the contact that a decision reserved, if it did.
+
+    One that did not come about opened no conversation either: those that went on with it count.
+    """
+    work.change(_SETTLE_CONTACT, contact=contact_id(decision_id), to_state=state)
+    if state in ("failed", "released"):
+        work.change(_OPEN_AGAIN, contact=contact_id(decision_id))
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """One decision ready to be committed, and the steps to take once it is.
 
     `revisions` are what the contention keys will read once the work is committed: a later step
-    of the same proposal goes ahead only if nobody else has moved them. `wanted_until` is how long
-    what does not come about is asked about again. `budgets` are those it may have taken from.
+    of the same proposal goes ahead only if nobody else has moved them. `household` is the one that
+    a contact counts for. `wanted_until` is how long what does not come about is asked about again.
+    `budgets` are those it may have taken from.
     """
 
     decision: Decision
@@ -87,6 +120,7 @@ class Recorded:
     proposal: Proposal | None
     revisions: Mapping[str, int]
     wanted_until: datetime
+    household: str | None
     budgets: tuple[str, ...] = ()
 
 
@@ -157,6 +191,7 @@ def record(
         decided.proposal,
         moved,
         _wanted_until(context, decided),
+        context.household,
         tuple(context.budgets),
     )
 
@@ -231,7 +266,7 @@ def _close_parent(work: Work, context: Context, thought: Thought) -> None:
     parent = context.asked.parent_id
     assert parent is not None
     work.changes.insert(0, Change(CLAIM_TIMER, {"parent": parent}, 1))
-    work.change(RELEASE_CONTACT, contact=contact_id(parent))
+    settle_contact(work, parent, "released")
     if context.asked.reserved_offer is not None:
         offers.release(work, context.brand, context.asked.reserved_offer, parent)
         budgets.release(work, parent, context.budgets)
@@ -291,12 +326,17 @@ def _reserve(
             team=candidate.team,
             action=action.name,
             creative=action.creative,
+            action_groups=barred(action.groups),
+            household=context.household,
+            continues=1 if _continues(context, candidate) else None,
             decision_id=decision.decision_id,
             counted=int(counted),
             state="reserved",
         )
         if point is not None and counted:
             work.move(keys.point(point.ref))
+        if context.household is not None and counted:
+            work.move(keys.household(context.household))
     if action.offer is not None:
         key = keys.stock(candidate.brand, action.offer)
         offers.reserve(
@@ -313,6 +353,13 @@ def _reserve(
             candidate.amount.amount,
             first=not state.kept,
         )
+
+
+def _continues(context: Context, candidate: Candidate) -> bool:
+    """Whether it goes on with a conversation, so that caps on conversations do not count it."""
+    point = candidate.contact_point
+    ref = None if point is None else point.ref
+    return is_conversing(context.contacts, candidate.action.channel, ref, context.now)
 
 
 def _intend(

@@ -37,6 +37,7 @@ class ActionEntry(Strict):
     purpose: Id = Field(examples=["marketing"])
     channel: Id | None = None
     topic: Id | None = None
+    groups: list[Id] = Field(default=[], max_length=8, examples=[["offers"]])
     subject: Text = ""
     body: Text = ""
     blocks: list[BlockEntry] = Field(default=[], max_length=50)
@@ -169,7 +170,8 @@ class IdentityEntry(Strict):
 
     `priority` lists identifier types, the most telling first; `limits` say how many of a type one
     person may have (50 of those not named). After an event in `logouts`, a device tells nothing
-    any more of who used it before.
+    any more of who used it before. `household` is the trait that says which household somebody is
+    of, for caps per household.
     """
 
     priority: list[Id] = Field(
@@ -177,6 +179,7 @@ class IdentityEntry(Strict):
     )
     limits: dict[Id, Annotated[int, Field(ge=1, le=50)]] = {"user_id": 1, "email": 5, "phone": 5}
     logouts: list[EventName] = []
+    household: Title | None = Field(default=None, examples=["household_id"])
 
 
 class RetentionEntry(Strict):

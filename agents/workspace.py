@@ -29,8 +29,8 @@ from agents.templates import check_template
 from domain.action import Action, Block, Offer
 from domain.budget import Budget
 from domain.canonical import canonical
+from domain.caps import CapScope, Dimension
 from domain.consent import PERMISSIONS
-from domain.context import CapScope
 from domain.errors import ConfigurationError
 from domain.journey import Journey
 from policies.cases import CASES_SUFFIX
@@ -84,8 +84,7 @@ class Workspace:
     @property
     def look_back(self) -> timedelta:
         """The longest window of any frequency cap, and never less than a week."""
-        windows = [cap.window for cap in self.policies.caps if isinstance(cap, FrequencyCap)]
-        return max([*windows, timedelta(days=7)])
+        return max([*(scope.window.longest for scope in self.cap_scopes), timedelta(days=7)])
 
     @property
     def cap_scopes(self) -> tuple[CapScope, ...]:
@@ -204,6 +203,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
     actions = _actions(files["actions.yaml"], policies, offers, settings)
     journeys, entries, exits = _journeys(files, settings, policies, actions)
     _check_named(policies, actions, journeys, settings)
+    _check_caps(policies, settings, actions, journeys)
     triggered: dict[str, tuple[Journey, ...]] = {}
     for journey in journeys.values():
         triggered[journey.trigger] = (*triggered.get(journey.trigger, ()), journey)
@@ -311,6 +311,42 @@ def _check_currency(rule: BudgetLeft, settings: SettingsFile) -> None:
         )
 
 
+def _check_caps(
+    policies: PolicySet,
+    settings: SettingsFile,
+    actions: Mapping[str, Action],
+    journeys: Mapping[str, Journey],
+) -> None:
+    """A cap that counts nothing we do would never bind: a slip of the pen.
+
+    Other systems' contacts may be of topics, journeys, teams and groups that are not ours.
+    """
+    known: Mapping[Dimension, set[str]] = {
+        "brand": set(settings.brands),
+        "topic": {action.topic for action in actions.values() if action.topic is not None},
+        "journey": set(journeys),
+        "team": {journey.team for journey in journeys.values()},
+        "group": {group for action in actions.values() for group in action.groups},
+    }
+    for cap in policies.caps:
+        assert isinstance(cap, FrequencyCap)
+        for dimension, names in cap.scope.among:
+            ours = known.get(dimension, names)
+            wrong = names - ours if dimension == "brand" or not names & ours else ()
+            for name in sorted(wrong):
+                raise ConfigurationError(
+                    f"cap `{cap.id}` counts {dimension} `{name}`, and there is none",
+                    place=cap.place,
+                    remedy=f"use one of {', '.join(sorted(ours)) or 'none declared'}",
+                )
+        if cap.scope.per == "household" and settings.identity.household is None:
+            raise ConfigurationError(
+                f"cap `{cap.id}` counts per household, and nothing says which one somebody is of",
+                place=cap.place,
+                remedy='name the trait that does: `household = "household_id"` below `[identity]`',
+            )
+
+
 def _offers(text: str, settings: SettingsFile) -> dict[str, Offer]:
     document = parse_yaml(text, "offers.yaml")
     file = document.validate(OffersFile)
@@ -342,7 +378,7 @@ def _actions(
     actions = {}
     for name, entry in file.actions.items():
         _check_action(document, name, entry, policies, offers, settings)
-        unkept = {"reason", "kind", "defer_for", "substitutes", "body", "blocks"}
+        unkept = {"reason", "kind", "defer_for", "substitutes", "body", "blocks", "groups"}
         given = entry.model_dump(exclude=unkept)
         kind = entry.kind or ("contact" if entry.tool == "message" else "internal")
         actions[name] = Action(
@@ -351,6 +387,7 @@ def _actions(
             body=entry.body or "\n\n".join(block.text.strip("\n") for block in entry.blocks),
             blocks=tuple(Block(block.kind, block.text) for block in entry.blocks),
             case_reason=entry.reason,
+            groups=tuple(sorted(set(entry.groups))),
             defer_for=entry.defer_for or timedelta(days=1),
             substitutes=tuple(entry.substitutes),
             place=document.place("actions", name),

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from agents.schema import ActionsFile, JourneyFile, OffersFile, PeopleFile, SettingsFile
 from policies.cases import CasesFile
 from policies.documents import (
+    CalendarZone,
     Duration,
     HolidayList,
     Instant,
@@ -119,6 +120,7 @@ _NAMES: dict[Any, str] = {
     int: "whole number",
     float: "number",
     bool: "true or false",
+    CalendarZone: "time zone (`Europe/Berlin`), or `person`",
     Duration: "duration (`15m`, `24h`, `7d`)",
     KeptFor: "days or years (`90d`, `3y`)",
     Instant: "instant with its zone",

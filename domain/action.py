@@ -58,7 +58,8 @@ class Action:
 
     `propensity` is a probability, `value` the worth of success in the brand's currency units,
     `context_weight` a factor (1 = neutral); `levers` are percentages that add up
-    (20 and 35 make a factor of 1.55). `defer_for` bounds how long a held contact stays wanted.
+    (20 and 35 make a factor of 1.55). `groups` are names by which caps count several actions
+    together. `defer_for` bounds how long a held contact stays wanted.
     `substitutes` are the actions that say the same another way, `escalation` is the case or
     hand-off that it becomes where a rule asks for a person instead.
     `sensitive`: what it says is for the customer alone, and goes to no address that others share.
@@ -72,6 +73,7 @@ class Action:
     purpose: str
     channel: str | None = None
     topic: str | None = None
+    groups: tuple[str, ...] = ()
     subject: str = ""
     body: str = ""
     blocks: tuple[Block, ...] = ()

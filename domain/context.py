@@ -18,12 +18,14 @@ Category = Literal["ordinary", "sensitive", "special", "secret"]
 Use = Literal["decide", "personalise", "learn", "model", "analytics"]
 Retention = Literal["erasable", "evidence", "statutory"]
 Blocks = Literal["marketing", "offers_and_marketing", "all_but_mandatory", "all"]
+ContactState = Literal["made", "failed", "undelivered"]
 PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
 INSTANCES_OF_JOURNEY_MAX = 64
 SCHEDULED_IN_CONTEXT_MAX = 16
 CONSENTS_WITHOUT_FOLD_MAX = 64
+CONVERSATION = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,13 @@ class Jurisdiction:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One contact made, reserved or observed. Its instant, for every cap, is that of sending."""
+    """One contact made, reserved or observed. Its instant, for every cap, is that of sending.
+
+    `groups` are those of its action at that time, `household` the fingerprint of the one that the
+    person was in. `continues` says that it went on with a conversation that was open, for as long
+    as `CONVERSATION`, on its channel and contact point. It is `failed` where a provider refused it,
+    `undelivered` where it is known not to have arrived; else `made`, whatever is not known yet.
+    """
 
     at: datetime
     profile_id: str
@@ -83,32 +91,26 @@ class Contact:
     journey: str | None
     team: str | None
     action: str
-
-
-@dataclass(frozen=True, slots=True)
-class CapScope:
-    """Which contacts a frequency cap counts; `None` means all channels or purposes."""
-
-    rule: str
-    limit: int
-    window: timedelta
-    per: Literal["person", "contact_point"]
-    channels: tuple[str, ...] | None = None
-    purposes: tuple[str, ...] | None = None
+    groups: tuple[str, ...] = ()
+    household: str | None = None
+    continues: bool = False
+    state: ContactState = "made"
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a cap counts where the contacts are too many to be looked at one by one.
+    """What a cap counts where the contacts are too many to be looked at one by one, or not all of
+    them this person's to look at.
 
     `count` contacts lie in the window; `last_at` is the instant of the newest one but `limit` - 1,
-    None where fewer than `limit` do. `contact_point` is None for a cap per person.
+    None where fewer than `limit` do. `contact_point` is None for a cap per person or household.
     """
 
     rule: str
     contact_point: str | None
     count: int
     last_at: datetime | None
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +267,9 @@ class Context:
     about, and are empty where there is no such rule.
     `paused_until` is until when the person wants no marketing. `exempt_sends` counts, of each
     exempt purpose, the contacts made with the person within that purpose's ceiling's window.
+    `zones_before` are zones that the person has left, each with the instant until which it may have
+    been theirs. `household` is the fingerprint of what the person's household is called. `tallies`
+    are there, too, for caps that count what others of the household got, or what failed.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -281,6 +286,8 @@ class Context:
     contact_points: tuple[ContactPoint, ...] = ()
     zone_of_person: str | None = None
     zones_of_address: tuple[str, ...] = ()
+    zones_before: tuple[tuple[str, datetime], ...] = ()
+    household: str | None = None
     jurisdictions: tuple[Jurisdiction, ...] = ()
     consents: tuple[Consent, ...] = ()
     suppressions: tuple[Suppression, ...] = ()

@@ -24,6 +24,7 @@ from domain.context import (
     ApprovalFact,
     Contact,
     ContactPoint,
+    ContactState,
     Context,
     EventView,
     Jurisdiction,
@@ -84,6 +85,13 @@ class ZonesGiven(Strict):
     address: Annotated[list[TimeZoneName], BeforeValidator(_as_list)] = []
 
 
+class LeftGiven(Strict):
+    """A time zone that the customer has left, and until when it may have been theirs."""
+
+    zone: TimeZoneName = Field(examples=["Europe/Berlin"])
+    until: Instant
+
+
 class JurisdictionGiven(Strict):
     """A law that may apply, and what says so."""
 
@@ -119,6 +127,9 @@ class ContactGiven(Strict):
     journey: Id | None = None
     team: Id | None = None
     action: Id = "contacted"
+    groups: list[Id] = []
+    state: ContactState = "made"
+    continues: bool = False
 
 
 class SuppressionGiven(Strict):
@@ -203,6 +214,8 @@ class Given(Strict):
     traits: dict[Word, Scalar] = {}
     signals: dict[Word, Scalar] = {}
     zones: ZonesGiven = ZonesGiven()
+    zones_before: list[LeftGiven] = []
+    household: Word | None = None
     jurisdictions: list[JurisdictionGiven] = []
     consents: list[ConsentGiven] = []
     contacts: list[ContactGiven] = []
@@ -242,6 +255,7 @@ class ActionGiven(Strict):
     urgency: Urgency | None = None
     promotional: bool | None = None
     significance: Significance | None = None
+    groups: list[Id] | None = None
     defer_for: Duration | None = None
     team: Id | None = None
 
@@ -552,6 +566,8 @@ class _Writer:
             contact_points=tuple(points.values()),
             zone_of_person=given.zones.person,
             zones_of_address=tuple(given.zones.address),
+            zones_before=tuple((left.zone, left.until) for left in given.zones_before),
+            household=given.household,
             jurisdictions=tuple(Jurisdiction(j.code, j.source) for j in given.jurisdictions),
             consents=tuple(self._consents(candidate.brand)),
             suppressions=tuple(self._suppressions()),
@@ -712,6 +728,9 @@ class _Writer:
                     journey=contact.journey,
                     team=contact.team,
                     action=contact.action,
+                    groups=tuple(contact.groups),
+                    state=contact.state,
+                    continues=contact.continues,
                 )
             )
         return tuple(sorted(made, key=lambda one: one.at, reverse=True))

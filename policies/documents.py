@@ -41,11 +41,11 @@ Model = TypeVar("Model", bound=BaseModel)
 # What values may be, beyond plain text and numbers
 
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "mo": 2_592_000}
 
 
 def _duration(value: Any) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,9})([smhdw])", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"([0-9]{1,9})(mo|[smhdw])", value) if isinstance(value, str) else None
     if match is None or match.group(1).strip("0") == "":
         raise ValueError("it is no duration; write a number and a unit: `30s`, `15m`, `24h`, `7d`")
     span = timedelta(seconds=int(match.group(1)) * _UNITS[match.group(2)])
@@ -162,6 +162,16 @@ def _zone(value: Any) -> str:
         raise ValueError("it is no time zone; write it as `Europe/Berlin`") from error
 
 
+def _calendar_zone(value: Any) -> str:
+    if value == "person":
+        return "person"
+    try:
+        return _zone(value)
+    except ValueError as error:
+        said = "it is no time zone; write it as `Europe/Berlin`, or `person` for the customer's own"
+        raise ValueError(said) from error
+
+
 Duration = Annotated[timedelta, PlainValidator(_duration)]
 KeptFor = Annotated[timedelta, PlainValidator(_kept_for)]
 WallWindows = Annotated[tuple[Window, ...], PlainValidator(_windows)]
@@ -171,6 +181,7 @@ PlaceCode = Annotated[str, PlainValidator(_place)]
 Instant = Annotated[datetime, PlainValidator(_instant)]
 MoneyText = Annotated[Money, PlainValidator(_money)]
 TimeZoneName = Annotated[str, PlainValidator(_zone)]
+CalendarZone = Annotated[str, PlainValidator(_calendar_zone)]
 
 
 # A document

@@ -31,6 +31,7 @@ from policies.hours import HORIZON
 from policies.policy_set import PolicySet
 from policies.question import Question, Rule, TimeBound
 from policies.rules.budgets import BudgetLeft
+from policies.rules.caps import FrequencyCap
 from policies.rules.consent import (
     ConsentRule,
     ExemptCeiling,
@@ -292,7 +293,8 @@ class Guard:
         offer = self._offers.get(candidate.action.offer or "")
         if offer is not None and offer.valid_until is not None:
             ends.append(offer.valid_until)
-        ends += [rule.closes_at(question) for rule in self.rules if isinstance(rule, QuietHours)]
+        closing = (FrequencyCap, QuietHours)
+        ends += [rule.closes_at(question) for rule in self.rules if isinstance(rule, closing)]
         ends += [line.expires_at for line in context.consents if line.expires_at is not None]
         ends += [
             instance.ends_at

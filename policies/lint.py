@@ -13,8 +13,10 @@ from itertools import permutations
 from typing import Literal
 
 from domain.action import Action
+from domain.caps import CapScope, Dimension
 from domain.journey import Journey
 from domain.proposal import Candidate
+from domain.windows import Rolling
 from policies.cases import Judged
 from policies.formulas import implies
 from policies.guard import Guard
@@ -148,10 +150,6 @@ def _is_within(
     return all(_is_part(scope.get(key), wider) for key, wider in wide.items())
 
 
-def _is_part(names: frozenset[str] | None, of: frozenset[str] | None) -> bool:
-    return of is None or (names is not None and names <= of)
-
-
 def idle_caps(subject: Subject) -> Iterator[Trouble]:
     """Caps that are reached only after a tighter one of the same or a wider scope."""
     caps = [cap for cap in subject.guard.policies.caps if isinstance(cap, FrequencyCap)]
@@ -174,12 +172,23 @@ def _is_idle(cap: FrequencyCap, tighter: FrequencyCap) -> bool:
 
     A window is covered by `n` of the other's, each of which holds at most the other's limit.
     """
-    if cap.per != tighter.per or not (
-        _is_part(cap.channels, tighter.channels) and _is_part(cap.purposes, tighter.purposes)
-    ):
+    one, other = cap.scope, tighter.scope
+    if (one.per, one.counts) != (other.per, other.counts) or not _counts_part(one, other):
         return False
-    n = -(-cap.window // tighter.window) if tighter.window > timedelta(0) else 0
-    return 0 < n * tighter.limit <= cap.limit
+    if not (isinstance(one.window, Rolling) and isinstance(other.window, Rolling)):
+        return False
+    n = -(-one.window.span // other.window.span) if other.window.span > timedelta(0) else 0
+    return 0 < n * other.limit <= one.limit
+
+
+def _is_part(names: frozenset[str] | None, of: frozenset[str] | None) -> bool:
+    return of is None or (names is not None and names <= of)
+
+
+def _counts_part(one: CapScope, other: CapScope) -> bool:
+    """Whether the other counts all that the one counts."""
+    own = dict(one.among)
+    return all(name in own and own[name] <= names for name, names in other.among)
 
 
 # What is named and not there, and what is there and not named
@@ -238,11 +247,26 @@ def _concerns(rule: Rule, candidate: Candidate, guard: Guard) -> bool:
             return (
                 is_contact
                 and (action.obeys_caps or mixed)
-                and (rule.channels is None or action.channel in rule.channels)
-                and (rule.purposes is None or purpose in rule.purposes)
+                and all(
+                    not names.isdisjoint(_values(candidate, purpose)[dimension])
+                    for dimension, names in rule.scope.among
+                )
             )
         case _:
             return True
+
+
+def _values(candidate: Candidate, purpose: str) -> Mapping[Dimension, set[str | None]]:
+    action = candidate.action
+    return {
+        "brand": {candidate.brand},
+        "channel": {action.channel},
+        "purpose": {purpose},
+        "topic": {action.topic},
+        "journey": {candidate.journey},
+        "team": {candidate.team},
+        "group": set(action.groups),
+    }
 
 
 def unused_names(subject: Subject) -> Iterator[Trouble]:

@@ -7,9 +7,11 @@ from hashlib import sha256
 
 from domain.budget import Budget
 from domain.canonical import canonical
+from domain.caps import CapScope, Dimension
 from domain.context import FieldLabel
 from domain.errors import ConfigurationError
 from domain.verdict import EVERYONE, Audience
+from domain.windows import Calendar, Rolling, Window
 from policies.documents import Document, parse_yaml
 from policies.expressions import Condition, compile_condition
 from policies.hours import ALL_DAY, EVERY_DAY, NO_HOLIDAYS, Hours, never_open
@@ -31,6 +33,7 @@ from policies.rules.exclusion import AMONG, Among, Exclusive, SameCreative
 from policies.rules.look_ahead import LookAhead
 from policies.rules.quiet import QuietHours
 from policies.schema import (
+    CapEntry,
     ChannelEntry,
     ExclusiveEntry,
     HoursEntry,
@@ -243,18 +246,78 @@ def _check_medium(name: str, entry: ChannelEntry, place: str) -> None:
 def _caps(loaded: Iterable[Loaded]) -> Iterable[FrequencyCap]:
     for document, file in loaded:
         for index, entry in enumerate(file.frequency_caps):
-            yield FrequencyCap(
+            scope = CapScope(
                 entry.id,
+                entry.limit,
+                _window(document, index, entry),
+                entry.per,
+                entry.counts,
+                tuple(_among(entry)),
+            )
+            yield FrequencyCap(
                 document.place("frequency_caps", index),
-                limit=entry.limit,
-                window=entry.window,
-                per=entry.per,
-                channels=_frozen(entry.channels),
-                purposes=_frozen(entry.purposes),
+                scope,
                 on_capped=entry.on_capped,
                 reason=entry.reason,
                 shown_to=_audience(entry.shown_to),
             )
+
+
+_DIMENSIONS: tuple[Dimension, ...] = (
+    "brand",
+    "channel",
+    "purpose",
+    "topic",
+    "journey",
+    "team",
+    "group",
+)
+
+
+def _among(entry: CapEntry) -> Iterable[tuple[Dimension, frozenset[str]]]:
+    for dimension in _DIMENSIONS:
+        names: list[str] | None = getattr(entry, f"{dimension}s")
+        if names is not None:
+            yield dimension, frozenset(names)
+
+
+def _window(document: Document, index: int, entry: CapEntry) -> Window:
+    def wrong(cause: str, remedy: str, key: str = "id") -> ConfigurationError:
+        place = document.place("frequency_caps", index, key)
+        return ConfigurationError(f"cap `{entry.id}` {cause}", place=place, remedy=remedy)
+
+    if entry.calendar is None:
+        if entry.window is None:
+            raise wrong("has no `window`", "add one such as `window: 7d`, or `calendar: week`")
+        for key in ("tz", "week_start"):
+            if getattr(entry, key) is not None:
+                raise wrong(
+                    f"has a `{key}`, which its `window` of elapsed time does not go by",
+                    f"remove `{key}`, or write `calendar: week` for `window`",
+                    key,
+                )
+        return Rolling(entry.window)
+    if entry.window is not None:
+        raise wrong("has a `window` and a `calendar`", "keep one of them", "calendar")
+    if entry.tz is None:
+        raise wrong(
+            f"counts by the {entry.calendar} and has no `tz`",
+            "add one such as `tz: Europe/Berlin`, or `tz: person`",
+            "calendar",
+        )
+    if entry.calendar != "week":
+        if entry.week_start is not None:
+            raise wrong(
+                f"counts by the {entry.calendar} and has a `week_start`", "remove it", "week_start"
+            )
+        return Calendar(entry.calendar, entry.tz)
+    if entry.week_start is None:
+        raise wrong(
+            "counts by the week and has no `week_start`",
+            "add `week_start: monday` or `week_start: sunday`",
+            "calendar",
+        )
+    return Calendar("week", entry.tz, entry.week_start)
 
 
 def _hours(loaded: Iterable[Loaded], channels: Mapping[str, ChannelPolicy]) -> Iterable[QuietHours]:

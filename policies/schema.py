@@ -8,9 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from domain.budget import Period
+from domain.caps import Counts, Per
 from domain.context import Category, FieldType, Retention, Use
 from domain.verdict import Audience
+from domain.windows import Unit, WeekStart
 from policies.documents import (
+    CalendarZone,
     Duration,
     HolidayList,
     MoneyText,
@@ -117,7 +120,17 @@ class ChannelEntry(Strict):
 
 
 class CapEntry(Strict):
-    """At most `limit` contacts in any `window` of elapsed time.
+    """At most `limit` contacts in any `window` of elapsed time (`1d` is 24 hours, `1mo` 30 days),
+    or in each `calendar` day, week or month of the zone `tz`.
+
+    `tz: person` is the customer's own zone; where it is unknown, or was another one in the window,
+    every zone it may be counts, and the tightest decides. A contact counts where it fits each of
+    `brands`, `channels`, `purposes`, `topics`, `journeys`, `teams` and `groups` (of actions) that
+    is given: made to the person, `per: contact_point` at the same address, or `per: household` to
+    anybody in it. `counts`: `attempt` all that was begun, failed or not; `accepted` what no
+    provider refused; `delivered` the same until it is known not to have arrived; `conversation`
+    those of 24 hours on one channel at one address, however many messages. What is reserved, or
+    of unknown outcome, counts in each of them.
 
     One too many is dropped, deferred until the cap allows it, substituted by an action that the
     action names in `substitutes`, or escalated to its own or its journey's `escalation`.
@@ -125,10 +138,19 @@ class CapEntry(Strict):
 
     id: Id
     limit: int = Field(ge=0, le=10_000, examples=[1])
-    window: Duration = Field(examples=["7d"])
-    per: Literal["person", "contact_point"] = "person"
+    window: Duration | None = Field(default=None, examples=["7d"])
+    calendar: Unit | None = Field(default=None, examples=["week"])
+    tz: CalendarZone | None = Field(default=None, examples=["Europe/Berlin"])
+    week_start: WeekStart | None = Field(default=None, examples=["monday"])
+    per: Per = "person"
+    counts: Counts = "accepted"
+    brands: Scope | None = None
     channels: Scope | None = None
     purposes: Scope | None = None
+    topics: Scope | None = None
+    journeys: Scope | None = None
+    teams: Scope | None = None
+    groups: Scope | None = None
     on_capped: Otherwise = "drop"
     reason: Reason | None = None
     shown_to: ShownTo | None = None

@@ -59,7 +59,8 @@ class Draft:
     """One arrival on its way to a context.
 
     `keys` are contention keys that the event moves beside the person's. `domains` are fingerprints
-    of the domains of `points`. `entering` is the instance that the event names of each journey it
+    of the domains of `points`, `household` that of what the person's household is called.
+    `entering` is the instance that the event names of each journey it
     concerns. `asks` says that there is something to decide: most events trigger no journey and end
     none by a condition. `reached` is an address as written, and whether it works. `opted_out` says
     that this very message ended what was not ended before. `lift` is what is blocked no more and
@@ -79,6 +80,7 @@ class Draft:
     lifted: set[str] = field(default_factory=set)
     points: tuple[ContactPoint, ...] = ()
     domains: tuple[str, ...] = ()
+    household: str | None = None
     triggered: tuple[Journey, ...] = ()
     entering: dict[str, str] = field(default_factory=dict)
     asks: bool = False

@@ -30,6 +30,8 @@ MESSAGE_EVENT = "message_received"
 UNSUBSCRIBED_EVENT = "unsubscribed"
 DELIVERED_EVENT = "message_delivered"
 VERIFIED_EVENT = "address_verified"
+OBSERVED_EVENT = "contact_observed"
+GROUPS_MAX = 8
 
 _KINDS: Mapping[str, ConsentKind] = {
     "granted": "grant",
@@ -349,6 +351,20 @@ def observed_purpose(event: Event, terms: Terms) -> str:
     """The purpose of a contact made elsewhere; an unclear one counts as marketing."""
     purpose = (readable(event, "purpose") or "").lower()
     return purpose if purpose in terms.purposes else terms.promotion
+
+
+def observed_groups(event: Event) -> tuple[str, ...]:
+    """The groups of actions that a contact made elsewhere says it is of."""
+    said = event.properties.get("groups")
+    named = said if isinstance(said, list) else [said]
+    groups = {one.strip().lower() for one in named if isinstance(one, str) and _plain(one)}
+    kept = sorted(one for one in groups if 0 < len(one) <= 64 and "|" not in one)
+    return tuple(kept[:GROUPS_MAX])
+
+
+def undelivered(event: Event) -> str | None:
+    """The decision whose message a bounce is about, where it says so."""
+    return readable(event, "decision_id") if event.name == BOUNCE_EVENT else None
 
 
 def _brand(event: Event, terms: Terms) -> str:

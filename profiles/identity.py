@@ -36,11 +36,13 @@ class IdentityRules:
 
     A type that is not named is the least telling, and limited to `LIMIT_OTHER`. After an event in
     `logouts`, its devices tell nothing any more of who used them before.
+    `household` is the trait that says which household somebody is of.
     """
 
     priority: tuple[str, ...] = PRIORITY
     limits: Mapping[str, int] = field(default_factory=lambda: dict(LIMITS))
     logouts: frozenset[str] = frozenset()
+    household: str | None = None
 
     def rank(self, ns: str) -> int:
         """The type's place in the order; 0 is the most telling."""

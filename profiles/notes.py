@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from domain.canonical import canonical
 from domain.consent import PERMISSIONS, RESTRICTING, Consent, repeats
-from domain.context import Suppression
+from domain.context import CONVERSATION, Suppression
 from domain.event import Event, Identifier
 from profiles import bounces, consents, queries
 from profiles.arrivals import Draft
@@ -35,6 +36,9 @@ class Notes:
 
     def take(self, draft: Draft, snapshot: Snapshot) -> None:
         """Prepare what the event says about consent, blocks and addresses."""
+        event = draft.perceived.arrival.event
+        if event.name == consents.OBSERVED_EVENT and draft.perceived.arrival.asked.kind == "event":
+            self._observed(draft, event, snapshot)
         if draft.statements:
             self._note_consents(draft, snapshot)
         if draft.block is not None:
@@ -74,6 +78,9 @@ class Notes:
             kind=kind,
             at=micros(now.at),
         )
+        decision_id = consents.undelivered(perceived.arrival.event)
+        if decision_id is not None:
+            perceived.work.change(queries.NOT_DELIVERED, point=ref, decision=decision_id)
         perceived.work.change(queries.GIVE_UP, point=ref, until=micros(until))
         draft.points = tuple(
             replace(point, unreachable_until=until) if point.ref == ref else point
@@ -327,7 +334,7 @@ class Notes:
         if consents.is_complaint(reason):
             cancel(perceived.work, members, Scope(purposes=self._terms.marketing), now)
 
-    def observed(self, draft: Draft, event: Event) -> None:
+    def _observed(self, draft: Draft, event: Event, snapshot: Snapshot) -> None:
         """Count a contact that somebody else made."""
         channel = consents.observed_channel(event, self._terms)
         kind = self._terms.addresses[channel]
@@ -335,8 +342,12 @@ class Notes:
         named = event.properties.get("contact_point")
         if isinstance(named, str) and self._is_address(named):
             point = self._address_ref(named)
+        continues = False
         if point is not None:
             draft.perceived.work.move(keys.point(point))
+            continues = _is_conversing(snapshot, channel, point, event.time)
+        if draft.household is not None:
+            draft.perceived.work.move(keys.household(draft.household))
         draft.perceived.work.insert(
             t.contacts,
             contact_id=time_ordered("o", event.time, draft.perceived.event_key),
@@ -346,7 +357,13 @@ class Notes:
             brand=self._terms.brand_of(event),
             channel=channel,
             purpose=consents.observed_purpose(event, self._terms),
+            topic=consents.readable(event, "topic"),
+            journey=consents.readable(event, "journey"),
+            team=consents.readable(event, "team"),
             action="observed",
+            action_groups=queries.barred(consents.observed_groups(event)),
+            household=draft.household,
+            continues=1 if continues else None,
             counted=1,
             state="observed",
         )
@@ -359,6 +376,15 @@ class Notes:
 
     def _is_address(self, address: str) -> bool:
         return normalise(_kind_of(address), address, self._terms.region) is not None
+
+
+def _is_conversing(snapshot: Snapshot, channel: str, point: str, at: datetime) -> bool:
+    """Whether a conversation is open at a contact point, as caps count them."""
+    since = micros(at - CONVERSATION)
+    found = snapshot.rows(
+        queries.OPENERS, point=point, channel=channel, since=since, until=micros(at)
+    )
+    return bool(found)
 
 
 def _kind_of(address: str) -> str:

@@ -16,10 +16,12 @@ from domain.context import Contact, ContactPoint, Context, EventView, Suppressio
 from domain.errors import InputError
 from domain.event import Event, Identifier
 from domain.journey import Arm
+from domain.windows import whereabouts as zones_counted
 from profiles import consents, queries, signals
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
 from profiles.freshness import Freshness
+from profiles.households import household_of, join
 from profiles.identifying import Identifying
 from profiles.jurisdictions import whereabouts
 from profiles.labels import access_needs, is_minor, visible
@@ -38,7 +40,7 @@ from profiles.prints import (
     pass_print,
 )
 from profiles.regrouping import Regrouping
-from profiles.state import ADDRESS_KINDS, Fragment, folded
+from profiles.state import ADDRESS_KINDS, Fragment, folded, zones_left
 from profiles.stated import restricts, statements
 from profiles.terms import Terms
 from store import keys
@@ -48,7 +50,6 @@ from store.instants import instant, micros
 from store.vault import Vault
 from store.work import Work
 
-OBSERVED_EVENT = "contact_observed"
 CASE_CLOSED_EVENT = "case_closed"
 HANDOFF_ACCEPTED_EVENT = "handoff_accepted"
 RECENT = timedelta(days=7)
@@ -147,7 +148,7 @@ class People:
             draft.reached = consents.reached(event)
             if not restricts(event, self._terms):
                 self._check_brand(event)
-            if event.name == OBSERVED_EVENT:
+            if event.name == consents.OBSERVED_EVENT:
                 consents.observed_channel(event, self._terms)
             self._fold(draft, snapshot)
         return draft
@@ -178,7 +179,9 @@ class People:
                 slot=naming.slot,
             )
         if found.moved or found.parted:
-            regrouping = Regrouping(self._vault, snapshot, work, event.received_at)
+            regrouping = Regrouping(
+                self._vault, self._terms.identity, snapshot, work, event.received_at
+            )
             regrouping.follow(found.moved, found.members)
             for parted in found.parted:
                 regrouping.part(parted, self._terms.look_back)
@@ -262,6 +265,7 @@ class People:
                 ContactPoint(ref, known.ns, known.value, shared, instant(until), known.zones)
             )
         draft.points = tuple(points)
+        draft.household = household_of(self._vault, self._terms.identity, person)
         draft.domains = tuple(
             domain_ref(self._vault, point.address) for point in points if point.kind == "email"
         )
@@ -280,6 +284,9 @@ class People:
         tallies: tuple[Tally, ...] = ()
         opened = () if draft.opened_case is None else (draft.opened_case,)
         open_cases = tuple(dict.fromkeys((*pool.cases(ids), *opened)))
+        traits = {name: trait.value for name, trait in person.traits.items()}
+        where = whereabouts(person)
+        zones_before = _left(person, where.zone, arrival.now - terms.look_back)
         lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
         minor = is_minor(terms, person)
         asked = lines, ids, refs, terms.controllers[brand], arrival.now
@@ -291,8 +298,11 @@ class People:
             computed = ("signal.events_before", *signals.names(terms))
             stale = freshness.stale(event, arrival.now, person, terms.fields, computed)
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
-            if truncated:
-                tallies = pool.tallies(ids, refs, arrival.asked.parent_id, arrival.now)
+            numbers = [name for point in draft.points for name in point.zones]
+            counted = zones_counted(where.zone, zones_before, where.zones_of_address, numbers)
+            tallies = pool.tallies(
+                ids, refs, draft.household, counted, arrival, truncated=truncated
+            )
             fields |= _signals(draft, person, contacts, open_cases)
             if minor or refuses(PROFILE, *asked):
                 withheld = (*withheld, *signals.names(terms))
@@ -300,8 +310,6 @@ class People:
                 fields |= signals.behaviour(
                     draft, pool.contact_days(ids, brand, arrival.now), terms
                 )
-        where = whereabouts(person)
-        traits = {name: trait.value for name, trait in person.traits.items()}
         return Context(
             now=arrival.now,
             seed=self._seed(draft.perceived),
@@ -316,6 +324,8 @@ class People:
             contact_points=draft.points,
             zone_of_person=where.zone,
             zones_of_address=where.zones_of_address,
+            zones_before=zones_before,
+            household=draft.household,
             jurisdictions=where.jurisdictions,
             consents=lines,
             suppressions=(
@@ -360,6 +370,8 @@ class People:
         }
         if not draft.asks:
             return sorted(own)
+        if draft.household is not None:
+            own.add(keys.household(draft.household))
         return sorted(
             {
                 keys.SWITCHES,
@@ -397,9 +409,11 @@ class People:
                 overtake(work, people, journey, instance, since)
         if draft.identified.tells_where:
             work.change(queries.ASK_HELD_AGAIN, people=people, due=micros(context.now))
-        if event.name == OBSERVED_EVENT:
-            self._notes.observed(draft, event)
-        elif event.name == CASE_CLOSED_EVENT:
+        found, named = draft.identified, self._terms.identity.household
+        if draft.household is not None and (named in event.traits or found.moved or found.parted):
+            back = event.received_at - self._terms.look_back
+            join(work, people, draft.household, back)
+        if event.name == CASE_CLOSED_EVENT:
             reason = event.properties.get("reason")
             work.change(
                 queries.CLOSE_CASES,
@@ -413,6 +427,12 @@ class People:
 
     def _ref(self, identifier: Identifier) -> str:
         return identifier_ref(self._vault, identifier)
+
+
+def _left(person: Fragment, now: str | None, since: datetime) -> tuple[tuple[str, datetime], ...]:
+    """The zones that the person has left since then."""
+    left = zones_left(person.zones, now).items() if person.zones else ()
+    return tuple(sorted((name, until) for name, until in left if until >= since))
 
 
 def _view(perceived: Perceived) -> EventView:

@@ -12,14 +12,15 @@ from typing import Any
 from domain.bearing import Asked, bearing
 from domain.budget import Budget
 from domain.canonical import parse
+from domain.caps import CapScope
 from domain.consent import Consent
 from domain.context import (
     CONSENTS_WITHOUT_FOLD_MAX,
     CONTACTS_IN_CONTEXT_MAX,
     SCHEDULED_IN_CONTEXT_MAX,
     ApprovalFact,
-    CapScope,
     Contact,
+    ContactState,
     Occurrence,
     OfferState,
     Scheduled,
@@ -29,6 +30,7 @@ from domain.context import (
     Told,
 )
 from domain.journey import Arm, Instance
+from domain.windows import Whereabouts
 from profiles import queries
 from profiles.activity import EVENT_DAYS
 from profiles.arrivals import Arrival, Draft
@@ -109,6 +111,8 @@ class Pool:
                 read.update(keys.point(ref) for ref in (*_refs(draft), *draft.domains))
                 read.update(keys.stock(brand, name) for brand, name in self._stocks())
                 read.update(keys.budget(budget.name) for budget in self._terms.budgets)
+                if draft.household is not None:
+                    read.add(keys.household(draft.household))
         return dict(self._snapshot.rows(queries.REVISIONS, keys=sorted(read)))
 
     def _read_all(self, asking: Sequence[Draft]) -> None:
@@ -261,39 +265,40 @@ class Pool:
         return kept, len(newest) > CONTACTS_IN_CONTEXT_MAX
 
     def tallies(
-        self, ids: Sequence[str], refs: set[str], parent_id: str | None, now: datetime
-    ) -> tuple[Tally, ...]:
-        """Every cap's count, in the store: for whoever has too many contacts to look at."""
-        return tuple(
-            self._tally(scope, ids, point, parent_id, now)
-            for scope in self._terms.caps
-            if scope.limit > 0
-            for point in ((None,) if scope.per == "person" else sorted(refs))
-        )
-
-    def _tally(
         self,
-        scope: CapScope,
         ids: Sequence[str],
-        point: str | None,
-        parent_id: str | None,
-        now: datetime,
-    ) -> Tally:
-        given: dict[str, Any] = {
-            "since": micros(now - scope.window),
-            "any_channel": int(scope.channels is None),
-            "channels": scope.channels or (),
-            "any_purpose": int(scope.purposes is None),
-            "purposes": scope.purposes or (),
-            "apart": parent_id or "",
-        }
-        if point is None:
-            count, nth, given["people"] = queries.COUNT_OF_PEOPLE, queries.NTH_OF_PEOPLE, ids
-        else:
-            count, nth, given["point"] = queries.COUNT_AT_POINT, queries.NTH_AT_POINT, point
-        ((counted,),) = self._snapshot.rows(count, **given)
-        found = self._snapshot.rows(nth, skip=scope.limit - 1, **given)
-        return Tally(scope.rule, point, counted, instant(found[0][0]) if found else None)
+        refs: set[str],
+        household: str | None,
+        where: Whereabouts,
+        arrival: Arrival,
+        *,
+        truncated: bool,
+    ) -> tuple[Tally, ...]:
+        """Counts made in the store: of every cap for whoever has too many contacts to look at,
+        else of those that a person's own contacts do not answer."""
+        found = []
+        for scope in self._terms.caps:
+            if scope.limit == 0 or not (truncated or scope.beyond_contacts):
+                continue
+            if scope.per == "household" and household is None:
+                continue
+            given: dict[str, Any] = {
+                "since": micros(scope.window.after(arrival.now, where)),
+                "apart": arrival.asked.parent_id or "",
+                "people": ids,
+                "household": household,
+            }
+            points: Sequence[str | None] = sorted(refs) if scope.per == "contact_point" else (None,)
+            found += [self._tally(scope, point, given) for point in points]
+        return tuple(found)
+
+    def _tally(self, scope: CapScope, point: str | None, given: Mapping[str, Any]) -> Tally:
+        count, nth = queries.counting(scope)
+        ((counted,),) = self._snapshot.rows(count, point=point, **given)
+        at = None
+        if counted >= scope.limit:
+            ((at,),) = self._snapshot.rows(nth, point=point, skip=scope.limit - 1, **given)
+        return Tally(scope.rule, point, counted, instant(at), scope.limit)
 
     def contact_days(
         self, ids: Sequence[str], brand: str, now: datetime
@@ -474,4 +479,7 @@ def _approval(row: tuple[Any, ...], now: datetime) -> ApprovalFact:
 
 
 def _contact(row: tuple[Any, ...]) -> Contact:
-    return Contact(instant(row[0]), *row[1:10])
+    groups = tuple(row[12].strip("|").split("|")) if row[12] else ()
+    state: ContactState = "undelivered" if row[15] == "undelivered" else "made"
+    told: Sequence[Any] = (*row[1:10], groups, row[13], bool(row[14]), state)
+    return Contact(instant(row[0]), *told)

@@ -69,6 +69,13 @@ def _content(event: Event) -> list[Any]:
     return [*said, event.preferences] if event.preferences else said
 
 
+def household_ref(vault: Vault, name: Any) -> str | None:
+    """The keyed fingerprint of what a household is called; None where that is no text or number."""
+    if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
+        return None
+    return vault.fingerprint("household", str(name).strip())
+
+
 def domain_ref(vault: Vault, address: str) -> str:
     """The keyed fingerprint of a domain, or of the one an e-mail address belongs to."""
     return vault.fingerprint("domain", address.rpartition("@")[2])

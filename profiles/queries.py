@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     BindParameter,
+    ColumnElement,
     Select,
     String,
     Table,
@@ -22,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from domain.caps import UNCOUNTED, CapScope, Dimension, Per
 from domain.consent import Consent
 from store import tables as t
 from store.instants import instant
@@ -226,8 +230,12 @@ _CONTACT = (
     t.contacts.c.action,
     t.contacts.c.contact_id,
     t.contacts.c.decision_id,
+    t.contacts.c.action_groups,
+    t.contacts.c.household,
+    t.contacts.c.continues,
+    t.contacts.c.state,
 )
-_COUNTED = and_(t.contacts.c.counted == 1, t.contacts.c.state != "released")
+_COUNTED = and_(t.contacts.c.counted == 1, t.contacts.c.state.not_in(("released", "failed")))
 CONTACTS_OF_PEOPLE = Statement(
     select(*_CONTACT)
     .where(t.contacts.c.profile_id == bindparam("person"))
@@ -242,21 +250,62 @@ CONTACTS_AT_POINTS = Statement(
     .order_by(t.contacts.c.at.desc(), t.contacts.c.contact_id)
     .limit(bindparam("most"))
 )
-_IN_SCOPE = and_(
-    t.contacts.c.at > bindparam("since"),
-    or_(bindparam("any_channel") == 1, t.contacts.c.channel.in_(_among("channels"))),
-    or_(bindparam("any_purpose") == 1, t.contacts.c.purpose.in_(_among("purposes"))),
-    or_(t.contacts.c.decision_id.is_(None), t.contacts.c.decision_id != bindparam("apart")),
-    _COUNTED,
+OPENERS = Statement(
+    select(t.contacts.c.contact_id)
+    .where(
+        t.contacts.c.contact_point == bindparam("point"),
+        t.contacts.c.at > bindparam("since"),
+        t.contacts.c.at <= bindparam("until"),
+        t.contacts.c.channel == bindparam("channel"),
+        t.contacts.c.continues.is_(None),
+        _COUNTED,
+    )
+    .limit(1)
 )
-_OF_PEOPLE = t.contacts.c.profile_id.in_(_among("people"))
-_AT_POINT = t.contacts.c.contact_point == bindparam("point")
-_COUNT = select(func.count()).select_from(t.contacts)
-_NTH = select(t.contacts.c.at).order_by(t.contacts.c.at.desc()).limit(1).offset(bindparam("skip"))
-COUNT_OF_PEOPLE = Statement(_COUNT.where(_OF_PEOPLE, _IN_SCOPE))
-COUNT_AT_POINT = Statement(_COUNT.where(_AT_POINT, _IN_SCOPE))
-NTH_OF_PEOPLE = Statement(_NTH.where(_OF_PEOPLE, _IN_SCOPE))
-NTH_AT_POINT = Statement(_NTH.where(_AT_POINT, _IN_SCOPE))
+"""What opened a conversation at a contact point, if it is open still."""
+_TARGETS: Mapping[Per, ColumnElement[bool]] = {
+    "person": t.contacts.c.profile_id.in_(_among("people")),
+    "contact_point": t.contacts.c.contact_point == bindparam("point"),
+    "household": or_(
+        t.contacts.c.household == bindparam("household"),
+        and_(t.contacts.c.household.is_(None), t.contacts.c.profile_id.in_(_among("people"))),
+    ),
+}
+
+
+@lru_cache(maxsize=512)
+def counting(scope: CapScope) -> tuple[Statement, Statement]:
+    """How many contacts a cap counts after an instant, and when the newest but `skip` was made."""
+    counted = and_(
+        _TARGETS[scope.per],
+        t.contacts.c.at > bindparam("since"),
+        t.contacts.c.counted == 1,
+        t.contacts.c.state.not_in(sorted({"released", *UNCOUNTED[scope.counts]})),
+        *(_one_of(dimension, sorted(names)) for dimension, names in scope.among),
+        or_(t.contacts.c.decision_id.is_(None), t.contacts.c.decision_id != bindparam("apart")),
+    )
+    if scope.counts == "conversation":
+        counted = and_(counted, t.contacts.c.continues.is_(None))
+    nth = select(t.contacts.c.at).order_by(t.contacts.c.at.desc()).limit(1)
+    return (
+        Statement(select(func.count()).select_from(t.contacts).where(counted)),
+        Statement(nth.offset(bindparam("skip")).where(counted)),
+    )
+
+
+def barred(groups: Sequence[str]) -> str | None:
+    """An action's groups as they are kept."""
+    return f"|{'|'.join(groups)}|" if groups else None
+
+
+def _one_of(dimension: Dimension, names: Sequence[str]) -> ColumnElement[bool]:
+    if dimension != "group":
+        return t.contacts.c[dimension].in_(names)
+    groups = t.contacts.c.action_groups
+    # What changes when a group is taken out has it; `LIKE` minds case on one dialect only.
+    return or_(*(func.replace(groups, f"|{name}|", "") != groups for name in names))
+
+
 EXEMPT_SENDS = Statement(
     select(
         t.contacts.c.profile_id,
@@ -435,7 +484,26 @@ CONTACTS_MADE = Statement(
 HAND_OVER_CONTACT = Statement(
     update(t.contacts)
     .where(t.contacts.c.contact_id == bindparam("contact"))
-    .values(profile_id=bindparam("into"))
+    .values(profile_id=bindparam("into"), household=bindparam("of_household"))
+)
+JOIN_HOUSEHOLD = Statement(
+    update(t.contacts)
+    .where(
+        t.contacts.c.profile_id.in_(_among("people")),
+        t.contacts.c.household.is_(None),
+        t.contacts.c.at > bindparam("since"),
+    )
+    .values(household=bindparam("into"))
+)
+"""What was sent to people before their household was known was sent to it."""
+NOT_DELIVERED = Statement(
+    update(t.contacts)
+    .where(
+        t.contacts.c.contact_point == bindparam("point"),
+        t.contacts.c.decision_id == bindparam("decision"),
+        t.contacts.c.state.in_(("committed", "unknown")),
+    )
+    .values(state="undelivered")
 )
 GIVE_UP = Statement(
     update(t.identifiers)

@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from domain.canonical import canonical
 from domain.consent import Consent
 from profiles import queries, requests
+from profiles.households import household_of
 from profiles.identifying import known_ref
-from profiles.identity import Pair
+from profiles.identity import IdentityRules, Pair
 from profiles.membership import Found, Side, one_since, then_followed
 from profiles.requests import RequestKind
-from profiles.state import ADDRESS_KINDS
+from profiles.state import ADDRESS_KINDS, folded
 from store import keys
 from store import tables as t
 from store.database import Snapshot
@@ -34,8 +35,11 @@ CHAIN = ("profile_id", "n", "hash")
 class Regrouping:
     """Writes who follows whom from now on, and what goes with it, as part of a work."""
 
-    def __init__(self, vault: Vault, snapshot: Snapshot, work: Work, at: datetime) -> None:
+    def __init__(
+        self, vault: Vault, rules: IdentityRules, snapshot: Snapshot, work: Work, at: datetime
+    ) -> None:
         self._vault = vault
+        self._rules = rules
         self._snapshot = snapshot
         self._work = work
         self._at = at
@@ -213,24 +217,43 @@ class Regrouping:
         refs = sorted(set().union(*(side.refs for side in parted)))
         since = micros(self._at - look_back)
         columns = t.contacts.columns.keys()
+        # What was sent to the household of all was sent to that of the side whose it is.
+        whole = self._household(parted)
+        homes_of = {side.root_id: self._household([side]) for side in parted}
+        for home in {whole, *homes_of.values()} - {None}:
+            self._work.move(keys.household(str(home)))
         for row in self._snapshot.rows(
             queries.CONTACTS_MADE, people=everyone, refs=refs, since=since
         ):
             contact = dict(zip(columns, row, strict=True))
             owners = [side for side in parted if contact["contact_point"] in side.refs]
-            if not any(contact["profile_id"] in side.members for side in owners):
-                first, *owners = owners
+            mine = next((one for one in owners if contact["profile_id"] in one.members), None)
+            kept = mine or owners[0]
+            into = contact["profile_id"] if mine else kept.root_id
+            homes = {
+                side.root_id: homes_of[side.root_id]
+                if contact["household"] == whole
+                else contact["household"]
+                for side in owners
+            }
+            if (into, homes[kept.root_id]) != (contact["profile_id"], contact["household"]):
                 self._work.change(
-                    queries.HAND_OVER_CONTACT, contact=contact["contact_id"], into=first.root_id
+                    queries.HAND_OVER_CONTACT,
+                    contact=contact["contact_id"],
+                    into=into,
+                    of_household=homes[kept.root_id],
                 )
             for side in owners:
-                if contact["profile_id"] not in side.members:
+                if side is not kept:
                     copied = f"{contact['contact_id']}-{side.root_id}"
-                    self._work.insert(
-                        t.contacts,
-                        **{**contact, "contact_id": copied, "profile_id": side.root_id}
-                        | {"state": "observed"},
-                    )
+                    moved = {"household": homes[side.root_id], "state": "observed"}
+                    own = {"contact_id": copied, "profile_id": side.root_id}
+                    self._work.insert(t.contacts, **{**contact, **own, **moved})
+
+    def _household(self, sides: Iterable[Side]) -> str | None:
+        """The household that these are of as one person."""
+        found = [one.fragment for side in sides for one in side.members.values()]
+        return household_of(self._vault, self._rules, folded(found))
 
 
 def _concerns(line: Consent, mine: Side, other: Side) -> bool:

@@ -9,6 +9,7 @@ from domain.consent import Consent
 from domain.errors import StoreError, UsageError
 from domain.event import Identifier
 from profiles import queries
+from profiles.households import household_of, join
 from profiles.identifying import Around, Neighbours
 from profiles.identity import Grouping, IdentityRules, Link, Pair, Ruling
 from profiles.prints import identifier_ref
@@ -127,13 +128,17 @@ class Registry:
             by=by,
             reason=reason,
         )
-        regrouping = Regrouping(self._vault, snapshot, work, at)
+        regrouping = Regrouping(self._vault, self.rules, snapshot, work, at)
         joined = next((m for m in preview.after.values() if one in m and other in m), ())
         regrouping.follow(around.moved(grouping), joined)
         for parted in around.parted(grouping):
             regrouping.part(parted, self.look_back)
             if preview.ruling == "apart":
                 regrouping.deny_unclaimed(parted, preview.pair, self.controllers)
+        for root, members in preview.after.items():
+            household = household_of(self._vault, self.rules, preview.whole[root])
+            if household is not None:
+                join(work, members, household, at - self.look_back)
 
     def _preview(self, snapshot: Snapshot, pair: Pair, ruling: Ruling) -> Preview:
         around, grouping = self._grouped(snapshot, pair, ruling)

@@ -12,12 +12,18 @@ import msgspec
 from domain.canonical import canonical
 from domain.event import Event, Identifier
 from profiles.activity import Activity, joined
+from profiles.zones import zone
 from store.vault import Vault
 
 TRAITS_MAX = 200
 IDENTIFIERS_MAX = 200
 ADDRESS_KINDS = ("email", "phone")
 """Identifiers that are contact points as well."""
+ZONES_MAX = 8
+ZONE_TRAIT = "time_zone"
+
+Spell = tuple[datetime, datetime]
+"""When something was first said, and when last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,8 @@ class Fragment:
     """A profile as one unmerged identity: what is sealed under its own erasable key.
 
     `first_at` and `last_at` are the instants of the earliest and the latest event, `activity` is
-    what was done with each brand.
+    what was done with each brand. `zones` are those that the person named as theirs, the last
+    `ZONES_MAX`.
     """
 
     identifiers: tuple[Known, ...] = ()
@@ -65,6 +72,7 @@ class Fragment:
     first_at: datetime | None = None
     last_at: datetime | None = None
     activity: Mapping[str, Activity] = field(default_factory=dict)
+    zones: Mapping[str, Spell] = field(default_factory=dict)
 
     def sealed_form(self) -> bytes:
         """Canonical bytes for keeping."""
@@ -110,6 +118,7 @@ def with_event(fragment: Fragment, event: Event, bearing: Iterable[Known]) -> Fr
         first_at=min(fragment.first_at or event.time, event.time),
         last_at=max(fragment.last_at or event.time, event.time),
         activity=fragment.activity,
+        zones=_with_zones(fragment.zones, _zones_said(event)),
     )
 
 
@@ -145,6 +154,35 @@ def _with_traits(old: Mapping[str, Trait], event: Event) -> Mapping[str, Trait]:
     return traits
 
 
+def _zones_said(event: Event) -> Mapping[str, Spell]:
+    named = zone(event.traits.get(ZONE_TRAIT)) if event.traits else None
+    return {} if named is None else {named: (event.time, event.time)}
+
+
+def _with_zones(old: Mapping[str, Spell], new: Mapping[str, Spell]) -> Mapping[str, Spell]:
+    if not new:
+        return old
+    zones = dict(old)
+    for name, (first, last) in new.items():
+        kept = zones.get(name, (first, last))
+        zones[name] = min(first, kept[0]), max(last, kept[1])
+    latest = sorted(zones, key=lambda name: (zones[name][1], name), reverse=True)
+    return {name: zones[name] for name in latest[:ZONES_MAX]}
+
+
+def zones_left(zones: Mapping[str, Spell], now: str | None) -> dict[str, datetime]:
+    """Until when each zone but the one of `now` may have been the person's.
+
+    That is until another was named: of one that was named before as well, the last time.
+    """
+    left = {}
+    for name, (_, last) in zones.items():
+        after = [s if s > last else e for other, (s, e) in zones.items() if other != name]
+        if name != now:
+            left[name] = min((at for at in after if at > last), default=last)
+    return left
+
+
 def _order(trait: Trait) -> tuple[datetime, float, bytes, str]:
     return trait.at, trait.confidence, canonical(trait.value), trait.source
 
@@ -156,11 +194,13 @@ def folded(fragments: Iterable[Fragment]) -> Fragment:
         return parts[0]
     identifiers: tuple[Known, ...] = ()
     traits: dict[str, Trait] = {}
+    zones: Mapping[str, Spell] = {}
     done: dict[str, list[Activity]] = {}
     for part in parts:
         for brand, activity in part.activity.items():
             done.setdefault(brand, []).append(activity)
         identifiers = _with_identifiers(identifiers, part.identifiers)
+        zones = _with_zones(zones, part.zones)
         for name, trait in part.traits.items():
             if name not in traits or _order(trait) > _order(traits[name]):
                 traits[name] = trait
@@ -171,4 +211,5 @@ def folded(fragments: Iterable[Fragment]) -> Fragment:
         min((part.first_at for part in parts if part.first_at is not None), default=None),
         max((part.last_at for part in parts if part.last_at is not None), default=None),
         {brand: joined(activities) for brand, activities in done.items()},
+        zones,
     )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from domain.budget import Budget
-from domain.context import CapScope, FieldLabel
+from domain.caps import CapScope
+from domain.context import FieldLabel
 from domain.event import Event
 from domain.journey import Journey
 from profiles.identity import IdentityRules

@@ -224,7 +224,9 @@ def make_terms(workspace: Workspace) -> Terms:
 def make_identity(workspace: Workspace) -> IdentityRules:
     """How this workspace tells people apart."""
     given = workspace.identity
-    return IdentityRules(tuple(given.priority), given.limits, frozenset(given.logouts))
+    return IdentityRules(
+        tuple(given.priority), given.limits, frozenset(given.logouts), given.household
+    )
 
 
 def make_toolbox(workspace: Workspace, database: Database, outbox: Path) -> Toolbox:

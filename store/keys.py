@@ -20,6 +20,11 @@ def source(name: str) -> str:
     return f"w:{name}"
 
 
+def household(ref: str) -> str:
+    """The key of a household, by the fingerprint of what it is called."""
+    return f"h:{ref}"
+
+
 def stock_counter(brand: str, offer: str) -> str:
     """The counter of what is reserved or granted of an offer."""
     return f"offer:{brand}:{offer}"

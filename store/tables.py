@@ -224,6 +224,11 @@ contacts = Table(
     Column("instance", String),
     Column("team", String),
     Column("action", String, nullable=False),
+    # `|offers|news|`: each group of the action between bars.
+    Column("action_groups", String),
+    Column("household", String),
+    # 1 where it went on with a conversation that was open.
+    Column("continues", Integer),
     Column("decision_id", String),
     # The fingerprint of the words it was written by, before anything was filled in.
     Column("creative", String),
@@ -231,6 +236,7 @@ contacts = Table(
     Column("state", String, nullable=False),
     Index(None, "profile_id", "at"),
     Index(None, "contact_point", "at"),
+    Index(None, "household", "at"),
 )
 
 decisions = Table(

@@ -1,66 +1,56 @@
-"""Frequency caps: how often a person, or an address, may be contacted."""
+"""Frequency caps: how often a person, an address or a household may be contacted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
-from domain.context import CapScope, Contact, Tally
+from domain.caps import CapScope, Dimension, is_conversing
+from domain.context import Contact, Tally
 from domain.verdict import EVERYONE, Audience, Finding
+from domain.windows import NOWHERE, PERSON, Calendar, Rolling, Whereabouts, whereabouts
+from policies.hours import HORIZON
 from policies.question import INSTEAD, Otherwise, Question, Speaker, stamp
 
 
 class FrequencyCap(Speaker):
-    """At most `limit` contacts in any rolling `window` of elapsed time, `(t - window, t]`."""
+    """At most `limit` contacts of its scope in any rolling window, or in each of the calendar's."""
 
-    __slots__ = ("channels", "limit", "on_capped", "per", "purposes", "reason", "window")
+    __slots__ = ("_by_person", "on_capped", "reason", "scope")
 
     def __init__(
         self,
-        rule: str,
         place: str,
+        scope: CapScope,
         *,
-        limit: int,
-        window: timedelta,
-        per: Literal["person", "contact_point"] = "person",
-        channels: frozenset[str] | None = None,
-        purposes: frozenset[str] | None = None,
         on_capped: Otherwise = "drop",
         reason: str | None = None,
         shown_to: tuple[Audience, ...] = EVERYONE,
     ) -> None:
-        super().__init__(rule, place, shown_to)
-        self.limit = limit
-        self.window = window
-        self.per = per
-        self.channels = channels
-        self.purposes = purposes
+        super().__init__(scope.rule, place, shown_to)
+        self.scope = scope
         self.on_capped = on_capped
-        self.reason = reason or f"at most {limit} in {_spoken(window)}"
-
-    @property
-    def scope(self) -> CapScope:
-        """What it counts."""
-        return CapScope(
-            self.id,
-            self.limit,
-            self.window,
-            self.per,
-            None if self.channels is None else tuple(sorted(self.channels)),
-            None if self.purposes is None else tuple(sorted(self.purposes)),
-        )
+        self.reason = reason or f"at most {scope.limit} {_spoken(scope)}"
+        self._by_person = isinstance(scope.window, Calendar) and scope.window.tz == PERSON
 
     def reads(self, question: Question) -> Mapping[str, Any]:
-        """The counter against its limit."""
+        """The counter against its limit, and the window it counts in."""
+        scope = self.scope
         tally = self._tally(question)
-        count = len(self._counted(question, question.at)) if tally is None else tally.count
-        return {
-            "per": self.per,
-            "count": count,
-            "limit": self.limit,
-            "window_seconds": self.window.total_seconds(),
-        }
+        count = tally.count if tally is not None else self._count(question)
+        read: dict[str, Any] = {"per": scope.per, "count": count, "limit": scope.limit}
+        if scope.counts != "accepted":
+            read["counts"] = scope.counts
+        window = scope.window
+        if isinstance(window, Rolling):
+            return read | {"window_seconds": window.span.total_seconds()}
+        read["window"] = window.unit
+        if window.unit == "week":
+            read["week_start"] = window.week_start
+        where = self._where(question)
+        unknown = self._by_person and not where.now
+        return read | {"zones": "any" if unknown else list(window.zones(question.at, where))}
 
     def ask(self, question: Question) -> Finding:
         """Drops or defers what would be one too many, or has something else tried."""
@@ -86,26 +76,51 @@ class FrequencyCap(Speaker):
 
     def clears_at(self, question: Question, at: datetime) -> datetime | None:
         """When the oldest contact that must go has left the window; None for a limit of zero."""
-        if not self._concerns(question):
+        if not self._concerns(question) or self._goes_on(question, at):
             return at
-        if self.limit == 0:
+        limit = self.scope.limit
+        if limit == 0:
             return None
-        counted = self._counted(question, at)
-        if len(counted) >= self.limit:
-            return max(at, counted[self.limit - 1].at + self.window)
         tally = self._tally(question)
         if tally is not None:
-            return at if tally.last_at is None else max(at, tally.last_at + self.window)
+            return self._clear_of(tally, question, at)
+        left = limit
+        for contact in self._counted(question):
+            left -= 1
+            if not left:
+                return max(at, self._leaves(contact.at, question))
         context = question.context
-        if context.contacts_truncated and context.contacts[-1].at > at - self.window:
-            # More contacts than fit the context lie in the window: nobody can count them here.
-            return context.contacts[-1].at + self.window
+        if context.contacts_truncated:
+            # More contacts than fit the context may lie in the window: nobody can count them here.
+            return max(at, self._leaves(context.contacts[-1].at, question))
         return at
 
+    def closes_at(self, question: Question) -> datetime:
+        """When the calendar window of now is over, for what would count in it: far off else.
+
+        A contact counts at the instant of its permit, so it must not be sent in the next window.
+        """
+        window = self.scope.window
+        if isinstance(window, Rolling) or question.kind != "contact":
+            return question.at + HORIZON
+        if not self._in_scope(question):
+            return question.at + HORIZON
+        return window.ends(question.at, self._where(question))
+
+    def _clear_of(self, tally: Tally, question: Question, at: datetime) -> datetime:
+        if tally.limit != self.scope.limit and tally.count >= self.scope.limit:
+            # It was counted for another limit: which contact must go is not known any more.
+            return max(at, self._leaves(question.context.now, question))
+        if tally.last_at is None or tally.limit != self.scope.limit:
+            return at
+        return max(at, self._leaves(tally.last_at, question))
+
     def _tally(self, question: Question) -> Tally | None:
-        """What was counted for this cap where the context holds too few contacts to count here."""
+        """What was counted for this cap where the contacts of the context do not tell."""
+        if not question.context.tallies:
+            return None
         point = question.candidate.contact_point
-        ref = point.ref if point is not None and self.per == "contact_point" else None
+        ref = point.ref if point is not None and self.scope.per == "contact_point" else None
         return next(
             (t for t in question.context.tallies if (t.rule, t.contact_point) == (self.id, ref)),
             None,
@@ -116,32 +131,110 @@ class FrequencyCap(Speaker):
         return (
             question.kind == "contact"
             and (action.obeys_caps or question.mixed)
-            and (self.channels is None or action.channel in self.channels)
-            and (self.purposes is None or question.purpose in self.purposes)
-            and (self.per == "person" or question.candidate.contact_point is not None)
+            and self._in_scope(question)
         )
 
-    def _counted(self, question: Question, at: datetime) -> Sequence[Contact]:
-        start = at - self.window
-        return [
+    def _in_scope(self, question: Question) -> bool:
+        for dimension, allowed in self.scope.among:
+            if allowed.isdisjoint(_values(question, dimension)):
+                return False
+        match self.scope.per:
+            case "person":
+                return True
+            case "contact_point":
+                return question.candidate.contact_point is not None
+            case "household":
+                return question.context.household is not None
+
+    def _goes_on(self, question: Question, at: datetime) -> bool:
+        """Whether it would add nothing: its conversation is open already."""
+        if self.scope.counts != "conversation":
+            return False
+        of, point = question.candidate, question.candidate.contact_point
+        ref = None if point is None else point.ref
+        return is_conversing(question.context.contacts, of.action.channel, ref, at)
+
+    def _counted(self, question: Question) -> Iterator[Contact]:
+        """The contacts it counts, the newest first, whatever the window."""
+        return (
             contact
             for contact in question.context.contacts
-            if contact.at > start and self._counts(contact, question)
-        ]
+            if self._is_theirs(contact, question) and self.scope.includes(contact)
+        )
 
-    def _counts(self, contact: Contact, question: Question) -> bool:
-        if self.channels is not None and contact.channel not in self.channels:
-            return False
-        if self.purposes is not None and contact.purpose not in self.purposes:
-            return False
-        if self.per == "person":
-            return contact.profile_id in question.context.profile_ids
-        point = question.candidate.contact_point
-        return point is not None and contact.contact_point == point.ref
+    def _count(self, question: Question) -> int:
+        at = question.at
+        return sum(self._leaves(contact.at, question) > at for contact in self._counted(question))
+
+    def _is_theirs(self, contact: Contact, question: Question) -> bool:
+        """Whether it was made to the person, at the contact point, in the household it is about."""
+        match self.scope.per:
+            case "person":
+                return contact.profile_id in question.context.profile_ids
+            case "contact_point":
+                point = question.candidate.contact_point
+                return point is not None and contact.contact_point == point.ref
+            case "household":
+                own = contact.household is None and (
+                    contact.profile_id in question.context.profile_ids
+                )
+                return own or contact.household == question.context.household
+
+    def _leaves(self, at: datetime, question: Question) -> datetime:
+        return self.scope.window.leaves(at, self._where(question))
+
+    def _where(self, question: Question) -> Whereabouts:
+        if not self._by_person:
+            return NOWHERE
+        context = question.context
+        return whereabouts(
+            context.zone_of_person,
+            context.zones_before,
+            context.zones_of_address,
+            [name for point in context.contact_points for name in point.zones],
+        )
 
 
-def _spoken(window: timedelta) -> str:
-    hours_, rest = divmod(int(window.total_seconds()), 3600)
-    if rest or hours_ == 0:
-        return f"{int(window.total_seconds() // 60)} minutes"
-    return f"{hours_ // 24} days" if hours_ % 24 == 0 and hours_ > 24 else f"{hours_} hours"
+def _values(question: Question, dimension: Dimension) -> tuple[str | None, ...]:
+    """What a candidate is in one dimension."""
+    candidate = question.candidate
+    match dimension:
+        case "brand":
+            return (candidate.brand,)
+        case "channel":
+            return (candidate.action.channel,)
+        case "purpose":
+            return (question.purpose,)
+        case "topic":
+            return (candidate.action.topic,)
+        case "journey":
+            return (candidate.journey,)
+        case "team":
+            return (candidate.team,)
+        case "group":
+            return candidate.action.groups
+
+
+_WHOLE = {
+    "day": "midnight to midnight",
+    "monday": "Monday to Sunday",
+    "sunday": "Sunday to Saturday",
+    "month": "first to last day",
+}
+
+
+def _spoken(scope: CapScope) -> str:
+    """The window as people say it: `a week, Monday to Sunday in Europe/Berlin`."""
+    window = scope.window
+    if isinstance(window, Rolling):
+        return f"in {_elapsed(window.span)}"
+    whole = _WHOLE[window.week_start if window.unit == "week" else window.unit]
+    zone = "the customer's own time" if window.tz == PERSON else window.tz
+    return f"a {window.unit}, {whole} in {zone}"
+
+
+def _elapsed(span: timedelta) -> str:
+    hours, rest = divmod(int(span.total_seconds()), 3600)
+    if rest or hours == 0:
+        return f"{int(span.total_seconds() // 60)} minutes"
+    return f"{hours // 24} days" if hours % 24 == 0 and hours > 24 else f"{hours} hours"

@@ -235,6 +235,8 @@ cases:
       traits: {plan: gold, faith: none of your business}
       signals: {churn_hazard: 0.5}
       zones: {person: Europe/Berlin, address: Europe/Paris}
+      zones_before: [{zone: Europe/Rome, until: "2026-11-01T00:00:00Z"}]
+      household: the first floor
       jurisdictions: [{code: DE}, {code: US-NY, source: number}]
       consents:
         - said: grant

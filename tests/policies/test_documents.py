@@ -63,7 +63,7 @@ YAML_MISTAKES = [
         CAP.replace("window", "windw"),
         f"{FILE}:4",
         "`frequency_caps[0]` has no key `windw`",
-        "did you mean `window`? (1 more to mend in this file)",
+        "did you mean `window`?",
     ),
     Mistake(
         "a key with a typo and nothing else wrong",

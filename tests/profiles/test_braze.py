@@ -12,7 +12,7 @@ import pytest
 from domain.errors import InputError
 from domain.event import Event, Identifier
 from profiles import consents
-from profiles.people import OBSERVED_EVENT
+from profiles.consents import OBSERVED_EVENT
 from profiles.readers import braze
 from profiles.reading import Reading
 from tests.shop import cart, consent, open_shop

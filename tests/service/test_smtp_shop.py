@@ -61,7 +61,7 @@ def test_a_workspace_with_a_mail_server_sends_through_it(tmp_path: Path) -> None
             assert [line["verdict"] for line in shop.run(*story)] == ["duplicate"] * 4
             states = {c["profile_id"]: c["state"] for c in shop.rows("contacts")}
             assert states[lines[1]["profile_id"]] == "committed"
-            assert states[lines[3]["profile_id"]] == "released"
+            assert states[lines[3]["profile_id"]] == "failed"
             assert {o["state"] for o in shop.rows("outcomes")} == {"sent", "failed"}
             assert not shop.sent("email")
             again = shop.one(cart("2026-10-05T09:10:00Z", "c-2", cart_id="k-2"))
@@ -90,4 +90,4 @@ def test_a_mail_server_that_is_down_loses_no_decision(tmp_path: Path) -> None:
         )
         assert [line["verdict"] for line in lines] == ["none", "permitted", "permitted"]
         assert [o["state"] for o in shop.rows("outcomes")] == ["failed", "sent"]
-        assert [c["state"] for c in shop.rows("contacts")] == ["released"]
+        assert [c["state"] for c in shop.rows("contacts")] == ["failed"]

@@ -143,6 +143,9 @@ def upgrade() -> None:
     sa.Column('instance', STRING, nullable=True),
     sa.Column('team', STRING, nullable=True),
     sa.Column('action', STRING, nullable=False),
+    sa.Column('action_groups', STRING, nullable=True),
+    sa.Column('household', STRING, nullable=True),
+    sa.Column('continues', sa.Integer(), nullable=True),
     sa.Column('decision_id', STRING, nullable=True),
     sa.Column('creative', STRING, nullable=True),
     sa.Column('counted', sa.Integer(), nullable=False),
@@ -150,6 +153,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('contact_id', name=op.f('pk_contacts'))
     )
     op.create_index(op.f('ix_contacts_contact_point_at'), 'contacts', ['contact_point', 'at'], unique=False)
+    op.create_index(op.f('ix_contacts_household_at'), 'contacts', ['household', 'at'], unique=False)
     op.create_index(op.f('ix_contacts_profile_id_at'), 'contacts', ['profile_id', 'at'], unique=False)
     op.create_table('counters',
     sa.Column('key', STRING, nullable=False),
@@ -495,6 +499,7 @@ def downgrade() -> None:
     op.drop_table('spendings')
     op.drop_table('counters')
     op.drop_index(op.f('ix_contacts_profile_id_at'), table_name='contacts')
+    op.drop_index(op.f('ix_contacts_household_at'), table_name='contacts')
     op.drop_index(op.f('ix_contacts_contact_point_at'), table_name='contacts')
     op.drop_table('contacts')
     op.drop_index(op.f('ix_consents_profile_id'), table_name='consents')

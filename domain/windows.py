@@ -1,0 +1,164 @@
+"""Windows that contacts are counted in: elapsed time, or the calendar where the person lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+Unit = Literal["day", "week", "month"]
+WeekStart = Literal["monday", "sunday"]
+
+PERSON = "person"
+"""The zone of a calendar window that goes by the person's own."""
+
+_DAY = timedelta(days=1)
+_TICK = timedelta(microseconds=1)
+# Zones are at most 26 hours apart, and a day may have 25.
+_SLACK = timedelta(hours=27)
+_SPANS: Mapping[Unit, timedelta] = {"day": _DAY, "week": 7 * _DAY, "month": 31 * _DAY}
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """The zones that a person's calendar may go by.
+
+    `now` are those the person may be in, none where nothing is known: then it may be any. `before`
+    are zones that the person has left, each with the instant until which it may have been theirs.
+    """
+
+    now: tuple[str, ...] = ()
+    before: tuple[tuple[str, datetime], ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The zones the person may be in now, all there are where nothing is known."""
+        return self.now or everywhere()
+
+
+NOWHERE = Whereabouts()
+
+
+def whereabouts(
+    person: str | None,
+    before: Iterable[tuple[str, datetime]],
+    address: Iterable[str],
+    numbers: Iterable[str],
+) -> Whereabouts:
+    """What the zones that a person, an address and numbers name say of a person's calendar.
+
+    The person's own word decides; without it, all that the others name may be.
+    """
+    if person is not None:
+        return Whereabouts((person,), tuple(before))
+    named = dict.fromkeys([*address, *numbers])
+    return Whereabouts(tuple(named))
+
+
+@lru_cache(maxsize=1)
+def everywhere() -> tuple[str, ...]:
+    """Every time zone there is."""
+    return tuple(sorted(available_timezones() - {"Factory", "localtime"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Rolling:
+    """`(t - span, t]`, in elapsed time: a day is 24 hours, a month 30 days."""
+
+    span: timedelta
+
+    @property
+    def longest(self) -> timedelta:
+        """No contact counts for longer."""
+        return self.span
+
+    def leaves(self, at: datetime, where: Whereabouts) -> datetime:
+        """The first instant at which a contact made at `at` counts no more."""
+        return at + self.span
+
+    def after(self, now: datetime, where: Whereabouts) -> datetime:
+        """The contacts that count at `now` are those made after this."""
+        return now - self.span
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Days, weeks or months `[start, end)` of a zone: one IANA name, or `person`.
+
+    Where the person's zone is unknown, or was another one in the window, every zone it may be
+    counts for itself, and a contact counts until it does in none of them. `week_start` concerns
+    weeks only.
+    """
+
+    unit: Unit
+    tz: str
+    week_start: WeekStart = "monday"
+
+    @property
+    def longest(self) -> timedelta:
+        """No contact counts for longer."""
+        return _SPANS[self.unit] + _SLACK
+
+    def leaves(self, at: datetime, where: Whereabouts) -> datetime:
+        """The first instant at which a contact made at `at` counts no more."""
+        return max(self.bounds(at, name)[1] for name in self.zones(at, where))
+
+    def after(self, now: datetime, where: Whereabouts) -> datetime:
+        """The contacts that count at `now` are those made after this."""
+        return min(self.bounds(now, name)[0] for name in self.zones(now, where)) - _TICK
+
+    def ends(self, now: datetime, where: Whereabouts) -> datetime:
+        """When the first of the windows that `now` lies in is over."""
+        return min(self.bounds(now, name)[1] for name in self.zones(now, where))
+
+    def zones(self, at: datetime, where: Whereabouts) -> tuple[str, ...]:
+        """The zones whose window around `at` counts."""
+        if self.tz != PERSON:
+            return (self.tz,)
+        left = [name for name, until in where.before if until >= self.bounds(at, name)[0]]
+        return (*where.named, *left)
+
+    def bounds(self, at: datetime, name: str) -> tuple[datetime, datetime]:
+        """The window around an instant in one zone: where it starts, and where the next does."""
+        first = self._first(at.astimezone(ZoneInfo(name)).date())
+        start = midnight(first, name)
+        if at < start:  # the clock was put back over the midnight that had just been
+            first = self._first(first - _DAY)
+            start = midnight(first, name)
+        return start, midnight(self._next(first), name)
+
+    def _first(self, day: date) -> date:
+        match self.unit:
+            case "day":
+                return day
+            case "week":
+                past = day.weekday() if self.week_start == "monday" else day.isoweekday() % 7
+                return day - timedelta(days=past)
+            case "month":
+                return day.replace(day=1)
+
+    def _next(self, first: date) -> date:
+        if self.unit == "month":
+            return (first + timedelta(days=31)).replace(day=1)
+        return first + _SPANS[self.unit]
+
+
+Window = Rolling | Calendar
+
+
+@lru_cache(maxsize=65_536)
+def midnight(day: date, name: str) -> datetime:
+    """The instant from which on it is `day`, or later, in a zone.
+
+    Where midnight is missing, that is when the clock is put forward; where it comes twice, the
+    first time, unless the clock goes back to the day before in between.
+    """
+    naive = datetime.combine(day, datetime.min.time(), tzinfo=ZoneInfo(name))
+    first, second = (naive.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    if second <= first:  # as nearly always, or midnight is missing
+        return first
+    before = (second - _TICK).astimezone(ZoneInfo(name)).date()
+    return second if before < day else first
