@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -32,11 +32,6 @@ class Whereabouts:
 
     now: tuple[str, ...] = ()
     before: tuple[tuple[str, datetime], ...] = ()
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """The zones the person may be in now, all there are where nothing is known."""
-        return self.now or everywhere()
 
 
 NOWHERE = Whereabouts()
@@ -104,22 +99,22 @@ class Calendar:
 
     def leaves(self, at: datetime, where: Whereabouts) -> datetime:
         """The first instant at which a contact made at `at` counts no more."""
-        return max(self.bounds(at, name)[1] for name in self.zones(at, where))
+        return self._reach(at, where)[2]
 
     def after(self, now: datetime, where: Whereabouts) -> datetime:
         """The contacts that count at `now` are those made after this."""
-        return min(self.bounds(now, name)[0] for name in self.zones(now, where)) - _TICK
+        return self._reach(now, where)[0] - _TICK
 
     def ends(self, now: datetime, where: Whereabouts) -> datetime:
         """When the first of the windows that `now` lies in is over."""
-        return min(self.bounds(now, name)[1] for name in self.zones(now, where))
+        return self._reach(now, where)[1]
 
     def zones(self, at: datetime, where: Whereabouts) -> tuple[str, ...]:
-        """The zones whose window around `at` counts."""
+        """The zones whose window around `at` counts; none where it may be any."""
         if self.tz != PERSON:
             return (self.tz,)
         left = [name for name, until in where.before if until >= self.bounds(at, name)[0]]
-        return (*where.named, *left)
+        return (*where.now, *left)
 
     def bounds(self, at: datetime, name: str) -> tuple[datetime, datetime]:
         """The window around an instant in one zone: where it starts, and where the next does."""
@@ -129,6 +124,13 @@ class Calendar:
             first = self._first(first - _DAY)
             start = midnight(first, name)
         return start, midnight(self._next(first), name)
+
+    def _reach(self, at: datetime, where: Whereabouts) -> tuple[datetime, datetime, datetime]:
+        """The first start, the first end and the last end of the windows around an instant."""
+        if self.tz == PERSON and not where.now:
+            # Clocks differ by whole minutes, so all instants of one minute are in the same windows.
+            return _anywhere(self, at.replace(second=0, microsecond=0))
+        return _extremes([self.bounds(at, name) for name in self.zones(at, where)])
 
     def _first(self, day: date) -> date:
         match self.unit:
@@ -147,6 +149,18 @@ class Calendar:
 
 
 Window = Rolling | Calendar
+
+
+def _extremes(
+    bounds: Sequence[tuple[datetime, datetime]],
+) -> tuple[datetime, datetime, datetime]:
+    ends = [end for _, end in bounds]
+    return min(start for start, _ in bounds), min(ends), max(ends)
+
+
+@lru_cache(maxsize=4096)
+def _anywhere(window: Calendar, minute: datetime) -> tuple[datetime, datetime, datetime]:
+    return _extremes([window.bounds(minute, name) for name in everywhere()])
 
 
 @lru_cache(maxsize=65_536)

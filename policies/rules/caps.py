@@ -50,7 +50,7 @@ class FrequencyCap(Speaker):
             read["week_start"] = window.week_start
         where = self._where(question)
         unknown = self._by_person and not where.now
-        return read | {"zones": "any" if unknown else list(window.zones(question.at, where))}
+        return read | {"zones": ["any"] if unknown else list(window.zones(question.at, where))}
 
     def ask(self, question: Question) -> Finding:
         """Drops or defers what would be one too many, or has something else tried."""

@@ -128,3 +128,46 @@ def test_blocks_are_the_body(tmp_path: Path) -> None:
     assert banner.body == "Your cart is still here.\n\n5 % off today."
     assert [block.kind for block in banner.blocks] == ["information", "promotion"]
     assert banner.promotional_blocks == (2,)
+
+
+CONTACT = "policies/contact.yaml"
+
+
+def capped(folder: Path, scope: str) -> None:
+    """Load the starter's workspace with one more cap."""
+    for _ in make_workspace(folder):
+        pass
+    files = read_files(folder)
+    first = "frequency_caps:\n"
+    more = f"{first}  - id: more\n    limit: 1\n    window: 7d\n    {scope}\n"
+    load_workspace({**files, CONTACT: files[CONTACT].replace(first, more)})
+
+
+@pytest.mark.parametrize(
+    ("scope", "says"),
+    [
+        ("brands: [shop, bank]", "cap `more` counts brand `bank`, and there is none"),
+        ("topics: [cartz]", "cap `more` counts topic `cartz`"),
+        ("journeys: [welcom]", "cap `more` counts journey `welcom`"),
+        ("teams: [nobody]", "cap `more` counts team `nobody`"),
+        ("groups: [offers]", "cap `more` counts group `offers`"),
+        ("per: household", "cap `more` counts per household, and nothing says which one"),
+    ],
+)
+def test_a_cap_that_would_never_bind_is_refused(tmp_path: Path, scope: str, says: str) -> None:
+    """A slip of the pen in a scope is no cap that counts nothing; the place is the cap's."""
+    with pytest.raises(ConfigurationError) as refused:
+        capped(tmp_path / "w", scope)
+    assert says in refused.value.cause
+    assert refused.value.place == f"{CONTACT}:{_line_of_more(tmp_path)}"
+    assert refused.value.remedy
+
+
+def _line_of_more(tmp_path: Path) -> int:
+    text = (tmp_path / "w" / CONTACT).read_text().splitlines()
+    return text.index("frequency_caps:") + 2
+
+
+def test_a_cap_may_also_count_what_others_send(tmp_path: Path) -> None:
+    """Beside a topic of ours there may be one that only another system's contacts are of."""
+    capped(tmp_path / "w", "topics: [carts, their_newsletter]")
