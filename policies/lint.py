@@ -20,6 +20,7 @@ from domain.windows import Rolling
 from policies.cases import Judged
 from policies.formulas import implies
 from policies.guard import Guard
+from policies.promotions import promotional_words
 from policies.question import Rule
 from policies.rules.caps import FrequencyCap
 from policies.rules.engagement import ApprovalRule, EngagementRule
@@ -32,6 +33,7 @@ CheckName = Literal[
     "idle-cap",
     "no-action",
     "unused",
+    "sounds-promotional",
     "untried-rule",
 ]
 
@@ -269,6 +271,23 @@ def _values(candidate: Candidate, purpose: str) -> Mapping[Dimension, set[str | 
     }
 
 
+def promotional_words_in_service(subject: Subject) -> Iterator[Trouble]:
+    """Texts that go without consent, are declared as information and sound like a promotion."""
+    purposes = subject.guard.policies.purposes
+    for action in subject.actions.values():
+        purpose = purposes.get(action.purpose)
+        if purpose is None or purpose.model != "exempt" or action.is_promotional:
+            continue
+        words = promotional_words(f"{action.subject}\n{action.body}")
+        if words:
+            yield Trouble(
+                "sounds-promotional",
+                action.place,
+                f"action `{action.name}` goes without consent and says {_listed(words)}",
+                "give it `blocks` and say of each what it is, or leave that out",
+            )
+
+
 def unused_names(subject: Subject) -> Iterator[Trouble]:
     """Purposes and channels that no action is for."""
     policies = subject.guard.policies
@@ -315,5 +334,6 @@ CHECKS: tuple[Check, ...] = (
     idle_caps,
     rules_for_nothing,
     unused_names,
+    promotional_words_in_service,
     untried_rules,
 )

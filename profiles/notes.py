@@ -140,7 +140,7 @@ class Notes:
         self, draft: Draft, line: Consent, said: consents.Statement, snapshot: Snapshot
     ) -> None:
         if not draft.consent_lines:
-            self._evidence_key(draft, snapshot)
+            evidence_key(draft.perceived.work, snapshot, self._vault, draft.own)
         draft.consent_lines.append(line)
         self._keep_consent(draft, line, said.evidence)
         if line.contact_point is not None:
@@ -221,9 +221,6 @@ class Notes:
                 line.profile_id, "evidence", "consents", canonical(dict(evidence))
             ),
         )
-
-    def _evidence_key(self, draft: Draft, snapshot: Snapshot) -> None:
-        evidence_key(draft.perceived.work, snapshot, self._vault, draft.own)
 
     def _note_block(self, draft: Draft, said: consents.Block, snapshot: Snapshot) -> None:
         event = draft.perceived.arrival.event

@@ -132,7 +132,7 @@ class Pool:
         self._grants = standing.get("grant", ())
         requests = sorted(standing.get("request", ()), key=lambda row: (row[0], row[5]))
         self._restrictions = {row[0]: row[1] for row in requests}
-        now = min(draft.perceived.arrival.now for draft in asking)
+        nows = sorted({draft.perceived.arrival.now for draft in asking})
         windows: dict[timedelta, list[str]] = {}
         for purpose, window in self._terms.ceilings.items():
             windows.setdefault(window, []).append(purpose)
@@ -142,21 +142,20 @@ class Pool:
             for row in rows(
                 queries.EXEMPT_SENDS,
                 people=people,
-                since=micros(now - window),
+                since=micros(nows[0] - window),
                 purposes=sorted(purposes),
                 most=_EXEMPT_SENDS_MAX * len(people),
             )
         ]
         self.switches = tuple(scope for (scope,) in rows(queries.SWITCHES))
         counters = [keys.stock_counter(brand, name) for brand, name in self._stocks()]
-        nows = {draft.perceived.arrival.now for draft in asking}
         for budget in self._terms.budgets:
-            began = {budget.began(now) for now in nows}
-            counters += [keys.budget_counter(budget.name, day) for day in sorted(began)]
+            days = sorted({budget.began(at) for at in nows})
+            counters += [keys.budget_counter(budget.name, day) for day in days]
         if counters:
             self._counters = dict(rows(queries.COUNTERS, keys=counters))
         parents = {draft.perceived.arrival.asked.parent_id for draft in asking} - {None}
-        self._read_across(people, sorted(p for p in parents if p), min(nows))
+        self._read_across(people, sorted(p for p in parents if p), nows[0])
 
     def _read_across(self, people: list[str], parents: list[str], now: datetime) -> None:
         """What only rules across teams ask about, where there are any."""

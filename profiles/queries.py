@@ -171,6 +171,11 @@ ON_RECOGNITION = Statement(
 """What was said about being recognised: by name, or in an objection to everything."""
 
 
+def consent_entry(columns: Mapping[str, Any]) -> Consent:
+    """An entry that is to be appended to `consents`, as the line it will be."""
+    return consent_line(tuple(columns.get(column.name) for column in _LINE))
+
+
 def consent_line(row: tuple[Any, ...]) -> Consent:
     """A row of `CONSENTS` as the line it is."""
     return Consent(*row[:8], *(instant(at) for at in row[8:11]), *row[11:])

@@ -161,7 +161,7 @@ class Regrouping:
             for side in self._others(parted, receipt.profile_id, receipt.at):
                 if requests.in_force(self._snapshot, receipt.kind, side.members):
                     continue
-                self._evidence_key(side.root_id)
+                requests.evidence_key(self._work, self._snapshot, self._vault, side.root_id)
                 requests.write(
                     self._work,
                     self._snapshot,
@@ -188,7 +188,7 @@ class Regrouping:
         self._write_line(line, owner, {"restates": line.ref})
 
     def _write_line(self, line: Consent, owner: str, evidence: Mapping[str, str]) -> None:
-        self._evidence_key(owner)
+        requests.evidence_key(self._work, self._snapshot, self._vault, owner)
         digest = self._vault.fingerprint_bytes("consent", f"{line.ref}/{owner}".encode())
         self._work.append(
             t.consents,
@@ -207,9 +207,6 @@ class Regrouping:
             source=SOURCE,
             sealed=self._vault.seal(owner, "evidence", "consents", canonical(dict(evidence))),
         )
-
-    def _evidence_key(self, owner: str) -> None:
-        requests.evidence_key(self._work, self._snapshot, self._vault, owner)
 
     def _share_contacts(
         self, parted: Sequence[Side], everyone: Sequence[str], look_back: timedelta

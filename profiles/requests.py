@@ -135,16 +135,15 @@ def write(
     return receipt
 
 
-def evidence_key(work: Work, snapshot: Snapshot, vault: Vault, profile_id: str) -> bool:
-    """Have the key for what proves what was done, which outlives an erasure; whether it is new."""
+def evidence_key(work: Work, snapshot: Snapshot, vault: Vault, profile_id: str) -> None:
+    """Have the key for what proves what was done, which outlives an erasure."""
     made = {"profile_id": profile_id, "retention": "evidence"}
     if any(table is t.data_keys and made.items() <= row.items() for table, row in work.rows):
-        return False
+        return
     for _, wrapped in snapshot.rows(queries.EVIDENCE_KEYS, people=[profile_id]):
         vault.unwrap(profile_id, "evidence", wrapped)
-        return False
+        return
     work.insert(t.data_keys, **made, wrapped=vault.new_key(profile_id, "evidence"))
-    return True
 
 
 def in_force(snapshot: Snapshot, kind: RequestKind, people: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from domain.consent import Consent
@@ -32,7 +32,7 @@ class Preview:
 
     `before` and `after` are each person's fragments by root; `was` and `whole` are what each of
     them adds up to. `links` say what joins and what does not, after it. `lines` are the consents
-    of all.
+    of all, `restated` those that it writes down for a side that they go on for.
     """
 
     pair: Pair
@@ -43,6 +43,7 @@ class Preview:
     whole: dict[str, Fragment]
     links: tuple[Link, ...]
     lines: tuple[Consent, ...]
+    restated: tuple[Consent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +64,15 @@ class Registry:
     def _vault(self) -> Vault:
         return self.database.vault
 
-    def preview_merge(self, one: str, other: str) -> Preview:
+    def preview_merge(self, one: str, other: str, at: datetime) -> Preview:
         """What it would be to rule that two people are one. Raises `UsageError`."""
-        with self.database.read() as snapshot:
-            pair = self._two(snapshot, one, other)
-            return self._preview(snapshot, pair, "together")
+        with self.database.read() as snapshot:  # the work is nobody's to commit
+            return self._planned(snapshot, Work(), one, other, "together", "", "", at)
 
-    def preview_unmerge(self, one: str, other: str) -> Preview:
+    def preview_unmerge(self, one: str, other: str, at: datetime) -> Preview:
         """What it would be to rule that two fragments of one person are two people."""
         with self.database.read() as snapshot:
-            pair = self._within(snapshot, one, other)
-            return self._preview(snapshot, pair, "apart")
+            return self._planned(snapshot, Work(), one, other, "apart", "", "", at)
 
     def merge(self, one: str, other: str, *, by: str, reason: str, at: datetime) -> Preview:
         """Rule that two people are one. Raises `UsageError`."""
@@ -89,10 +88,7 @@ class Registry:
         for _ in range(ROUNDS_MAX):
             work = Work(shown_as=f"ruling on `{one}` and `{other}`")
             with self.database.read() as snapshot:
-                find = self._two if ruling == "together" else self._within
-                pair = find(snapshot, one, other)
-                preview = self._preview(snapshot, pair, ruling)
-                self._write(snapshot, work, preview, by, reason, at)
+                preview = self._planned(snapshot, work, one, other, ruling, by, reason, at)
             if self.database.commit([work])[0]:
                 return preview
         raise StoreError(
@@ -100,6 +96,24 @@ class Registry:
             place=work.shown_as,
             remedy="try again: somebody else is changing these people all the time",
         )
+
+    def _planned(
+        self,
+        snapshot: Snapshot,
+        work: Work,
+        one: str,
+        other: str,
+        ruling: Ruling,
+        by: str,
+        reason: str,
+        at: datetime,
+    ) -> Preview:
+        """The ruling prepared as a work, and what it comes to."""
+        find = self._two if ruling == "together" else self._within
+        preview = self._preview(snapshot, find(snapshot, one, other), ruling)
+        self._write(snapshot, work, preview, by, reason, at)
+        entries = [row for table, row in work.entries if table is t.consents]
+        return replace(preview, restated=tuple(map(queries.consent_entry, entries)))
 
     def _write(
         self,

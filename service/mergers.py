@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from agents.workspace import Workspace
 from domain.canonical import canonical
-from domain.consent import answer
+from domain.consent import Consent, answer
 from profiles.identifying import known_ref
 from profiles.rulings import Preview, Registry
 from profiles.state import Fragment
@@ -30,9 +30,11 @@ def merge_preview(
     as_json: bool,
 ) -> Printed:
     """What it would be for two people to be one."""
-    yield from _previewed(
-        workspace, store, at, lambda registry: registry.preview_merge(one, other), as_json=as_json
-    )
+
+    def preview(registry: Registry, now: datetime) -> Preview:
+        return registry.preview_merge(one, other, now)
+
+    yield from _previewed(workspace, store, at, preview, as_json=as_json)
 
 
 def unmerge_preview(
@@ -45,9 +47,11 @@ def unmerge_preview(
     as_json: bool,
 ) -> Printed:
     """What it would be for two fragments of one person to be two people."""
-    yield from _previewed(
-        workspace, store, at, lambda registry: registry.preview_unmerge(one, other), as_json=as_json
-    )
+
+    def preview(registry: Registry, now: datetime) -> Preview:
+        return registry.preview_unmerge(one, other, now)
+
+    yield from _previewed(workspace, store, at, preview, as_json=as_json)
 
 
 def rule(
@@ -78,7 +82,7 @@ def _previewed(
     workspace: Path | None,
     store: str | None,
     at: str | None,
-    preview: Callable[[Registry], Preview],
+    preview: Callable[[Registry, datetime], Preview],
     *,
     as_json: bool,
 ) -> Printed:
@@ -86,7 +90,7 @@ def _previewed(
     database = assemble_reading(workspace, store)
     try:
         now = instant_given(at) or database.clock()
-        found = preview(_registry(database, loaded))
+        found = preview(_registry(database, loaded), now)
         yield from _told(found, database.vault, loaded, now, as_json)
     finally:
         database.close()
@@ -114,12 +118,14 @@ def _changed_consents(
 ) -> Iterator[dict[str, Any]]:
     """The ledger's answers that come out otherwise, person by person as they were."""
     for root, was in preview.was.items():
-        before = dict(_answers(preview, preview.before[root], was, vault, loaded, now))
+        lines = preview.lines
+        before = dict(_answers(lines, preview.before[root], was, vault, loaded, now))
         for following, members in preview.after.items():
             if set(members).isdisjoint(preview.before[root]):
                 continue
             whole = preview.whole[following]
-            after = dict(_answers(preview, members, whole, vault, loaded, now))
+            lines = (*preview.lines, *preview.restated)
+            after = dict(_answers(lines, members, whole, vault, loaded, now))
             for asked, value in sorted(before.items()):
                 if after.get(asked, value) != value:
                     brand, channel, purpose, address = asked
@@ -135,7 +141,7 @@ def _changed_consents(
 
 
 def _answers(
-    preview: Preview,
+    lines: Sequence[Consent],
     members: tuple[str, ...],
     whole: Fragment,
     vault: Vault,
@@ -146,7 +152,7 @@ def _answers(
         return [(known_ref(vault, one), one.value) for one in whole.identifiers if one.ns == kind]
 
     for ask, address in questions(loaded, members, points):
-        said = answer(preview.lines, ask, now).value
+        said = answer(lines, ask, now).value
         yield (ask.brand, ask.channel, ask.purpose, address or ""), said
 
 

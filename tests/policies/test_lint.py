@@ -83,6 +83,18 @@ def test_hours_that_can_hardly_be_meant() -> None:
     assert found(quiet_hours=[{**sms, "window": "08:00-21:00"}]) == []
 
 
+def test_information_that_sounds_like_a_promotion() -> None:
+    """What goes without consent and says `20 % off` is told; marketing may say so."""
+    place = "policies/test.yaml:1"
+    service = world.action(purpose="service", body="And 20 % off your next order.", place=place)
+    said = [one for one in found({"help": service}) if one[0] == "sounds-promotional"]
+    assert said == [
+        ("sounds-promotional", "action `promo_by_email` goes without consent and says `20 % off`")
+    ]
+    sold = world.action(body="And 20 % off your next order.", place=place)
+    assert "sounds-promotional" not in {check for check, _ in found({"sold": sold})}
+
+
 def test_a_phone_channel_without_quiet_hours() -> None:
     """What rings at night is told; what waits in an inbox is not."""
     said = [("no-quiet-hours", "channel `sms` goes to a phone at any hour of the night")]

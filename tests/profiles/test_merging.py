@@ -502,7 +502,7 @@ def test_what_cannot_be_ruled_is_told(tmp_path: Path) -> None:
             (people.preview_unmerge, "p-x", "user_id:A", "no fragment"),
         ):
             with pytest.raises(UsageError, match=says):
-                ask(one, other)
+                ask(one, other, at("2026-10-05T09:00:00Z"))
 
 
 def test_merges_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -531,6 +531,30 @@ def test_merges_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["profile", "unmerge", "user_id:A", "user_id:B", *place]) == 0
     assert main(["profile", "unmerge", "user_id:A", "user_id:B", *place]) == 2
     assert "two people already" in capsys.readouterr().err
+
+
+def test_the_preview_of_an_undo_says_what_the_undo_keeps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An objection from while they were one stays on both sides: no answer is foretold otherwise,
+    and the undo, done, says the same."""
+    with open_shop(tmp_path / "w", store=None) as shop:
+        merged(shop)
+        shop.run(
+            consent("objection", "2026-10-05T08:10:00Z", "B", channel=None, email="b@x.example")
+        )
+    sides = ["user_id:A", "user_id:B", "--json", "--at", "2026-10-05T08:30:00Z"]
+    place = ["--workspace", str(tmp_path / "w")]
+    told = []
+    for more in (["--preview"], ["--reason", "wrong"]):
+        assert main(["profile", "unmerge", *sides, *more, *place]) == 0
+        told.append(json.loads(capsys.readouterr().out)["consents_that_change"])
+    assert told[0] == told[1]
+    assert not [one for one in told[0] if one["before"] == "objection"]
+    with open_shop(tmp_path / "w", store=None) as shop:
+        for one in ("A", "B"):
+            line = shop.one(cart("2026-10-05T09:00:00Z", one, cart_id=f"k-{one}"))
+            assert "objection" in against(shop, line, "remind_by_email")
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
