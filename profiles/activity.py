@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import NamedTuple
 
 RECENT_MAX = 20
@@ -71,17 +72,16 @@ class Activity:
     occasions: tuple[Occasion, ...] = ()
 
 
+_NOTHING = Activity()
+
+
 def joined(activities: Iterable[Activity]) -> Activity:
     """Several activities as one; in whatever order and grouping, the same."""
-    whole = Activity()
-    for other in activities:
-        whole = _joined(whole, other)
-    return whole
+    busy = [activity for activity in activities if activity.recent]
+    return reduce(_joined, busy) if busy else _NOTHING
 
 
 def _joined(one: Activity, other: Activity) -> Activity:
-    if not one.recent or not other.recent:
-        return one if one.recent else other
     both = one.purchases and other.purchases
     return Activity(
         tuple(sorted((*one.recent, *other.recent), reverse=True)[:RECENT_MAX]),

@@ -58,7 +58,8 @@ class Perceived:
 class Draft:
     """One arrival on its way to a context.
 
-    `keys` are contention keys that the event moves beside the person's. `domains` are fingerprints
+    `keys` are contention keys that the event moves beside the person's, `reads` those of all that
+    its verdict reads. `domains` are fingerprints
     of the domains of `points`, `household` that of what the person's household is called.
     `entering` is the instance that the event names of each journey it
     concerns. `asks` says that there is something to decide: most events trigger no journey and end
@@ -86,6 +87,7 @@ class Draft:
     asks: bool = False
     before: tuple[Mapping[str, Activity], ...] = ()
     keys: set[str] = field(default_factory=set)
+    reads: set[str] = field(default_factory=set)
     opted_out: bool = False
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from domain.event import Event
@@ -27,16 +28,16 @@ def visible(
     withheld = []
     controller = terms.controllers[brand]
     for label in terms.fields:
-        root, _, path = label.name.partition(".")
+        root, name, rest = _path(label.name)
         if root == "profile":
-            name, _, rest = path.partition(".")
             trait = person.traits.get(name)
             value = None if trait is None else trait.value
-            value = nested(value, rest) if rest else value
         elif root == "event":
-            value = nested(event.properties, path)
+            value = event.properties.get(name)
         else:
             continue
+        if value is not None and rest:
+            value = nested(value, rest)
         if value is None:
             continue
         if label.category in ("special", "secret") or label.controller not in (None, controller):
@@ -50,21 +51,33 @@ def visible(
     return fields, tuple(withheld)
 
 
+@lru_cache(maxsize=4096)
+def _path(label: str) -> tuple[str, str, str]:
+    """A label's parts: whose field it is, the field, and the path into its value."""
+    root, _, path = label.partition(".")
+    name, _, rest = path.partition(".")
+    return root, name, rest
+
+
 def is_minor(terms: Terms, person: Fragment) -> bool:
     """Whether the trait `age_band` is one of the workspace's bands of minors."""
-    bands = {_folded(band) for band in terms.minors}
-    return not bands.isdisjoint(_labels(person, "age_band"))
+    said = _labels(person, "age_band")
+    return bool(said) and any(_folded(band) in said for band in terms.minors)
 
 
 def access_needs(terms: Terms, person: Fragment) -> tuple[str, ...]:
     """Those needs in the trait `access_needs`, a text or a list of them, that close a channel."""
     said = _labels(person, "access_needs")
+    if not said:
+        return ()
     return tuple(need for need in sorted(terms.access_needs) if _folded(need) in said)
 
 
 def _labels(person: Fragment, name: str) -> set[str]:
     trait = person.traits.get(name)
-    value = None if trait is None else trait.value
+    if trait is None:
+        return set()
+    value = trait.value
     said = value if isinstance(value, list) else [value]
     return {_folded(str(one)) for one in said if isinstance(one, str | int)}
 

@@ -70,6 +70,8 @@ class People:
         self._notes = Notes(database.vault, terms)
         self._enrolment = Enrolment(database.vault, terms)
         self._identifying = Identifying(database.vault, terms)
+        self._behaviour = signals.names(terms)
+        self._computed = ("signal.events_before", *self._behaviour)
 
     @property
     def terms(self) -> Terms:
@@ -295,8 +297,7 @@ class People:
         )
         stale: Mapping[str, str] = {}
         if draft.asks:
-            computed = ("signal.events_before", *signals.names(terms))
-            stale = freshness.stale(event, arrival.now, person, terms.fields, computed)
+            stale = freshness.stale(event, arrival.now, person, terms.fields, self._computed)
             contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
             numbers = [name for point in draft.points for name in point.zones]
             counted = zones_counted(where.zone, zones_before, where.zones_of_address, numbers)
@@ -305,7 +306,7 @@ class People:
             )
             fields |= _signals(draft, person, contacts, open_cases)
             if minor or refuses(PROFILE, *asked):
-                withheld = (*withheld, *signals.names(terms))
+                withheld = (*withheld, *self._behaviour)
             else:
                 fields |= signals.behaviour(
                     draft, pool.contact_days(ids, brand, arrival.now), terms
@@ -355,33 +356,12 @@ class People:
             told=across.told,
             budgets=across.budgets,
             scheduled=across.scheduled,
-            revisions=pool.revisions(self._keys_read(draft, brand)),
+            revisions=pool.revisions(draft),
         )
 
     def _seed(self, perceived: Perceived) -> int:
         told_apart = pass_print(self._vault, perceived.event_key, perceived.arrival.asked)
         return int.from_bytes(told_apart[:8], "big")
-
-    def _keys_read(self, draft: Draft, brand: str) -> list[str]:
-        """The keys of all that the verdict reads."""
-        own = {
-            keys.person(draft.root_id),
-            *draft.keys,
-        }
-        if not draft.asks:
-            return sorted(own)
-        if draft.household is not None:
-            own.add(keys.household(draft.household))
-        return sorted(
-            {
-                keys.SWITCHES,
-                *own,
-                *(keys.point(point.ref) for point in draft.points),
-                *(keys.point(domain) for domain in draft.domains),
-                *(keys.stock(brand, offer) for offer in self._terms.stock),
-                *(keys.budget(budget.name) for budget in self._terms.budgets),
-            }
-        )
 
     def _assign(self, draft: Draft, arms: Mapping[str, Arm], assigned: Mapping[str, Arm]) -> None:
         """Write a holdout's assignment when it is first asked for, so that it never changes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,7 +56,8 @@ class Pool:
     """Rows read once for a whole batch, handed out person by person.
 
     Of a person whose event triggers no journey and can end none by a condition, only the journeys
-    are read: nothing else could change what is decided. Each draft's `asks` is set to say which.
+    are read: nothing else could change what is decided. Each draft's `asks` is set to say which,
+    and its `reads` to the contention keys of what its verdict reads.
     """
 
     switches: tuple[str, ...] = ()
@@ -67,6 +68,7 @@ class Pool:
     _cases: Sequence[tuple[Any, ...]] = ()
     _grants: Sequence[tuple[Any, ...]] = ()
     _restrictions: Mapping[str, str] = {}
+    _revisions: Mapping[str, int] = {}
     _counters: Mapping[str, int] = {}
     _scheduled: Sequence[tuple[Any, ...]] = ()
     _told: Sequence[tuple[Any, ...]] = ()
@@ -90,10 +92,14 @@ class Pool:
         self._instances = snapshot.rows(queries.INSTANCES, people=everyone, named=named)
         for draft in drafts:
             draft.asks = bool(draft.triggered) or self._may_exit(draft)
-        self._revisions = self._read_revisions(drafts)
+            draft.reads = self._keys_read(draft)
+        revised = sorted(set().union(*(draft.reads for draft in drafts)))
         asking = [draft for draft in drafts if draft.asks]
         if asking:
+            self._read_shared(asking, revised)
             self._read_all(asking)
+        else:
+            self._revisions = dict(snapshot.rows(queries.REVISIONS, keys=revised))
 
     def _may_exit(self, draft: Draft) -> bool:
         """Whether the person is on a journey that a condition ends, which may read anything."""
@@ -102,18 +108,33 @@ class Pool:
             for row in self._instances
         )
 
-    def _read_revisions(self, drafts: Sequence[Draft]) -> dict[str, int]:
-        read = {keys.SWITCHES}
-        for draft in drafts:
-            read.update(keys.person(profile_id) for profile_id in draft.members)
-            read.update(draft.keys)
-            if draft.asks:
-                read.update(keys.point(ref) for ref in (*_refs(draft), *draft.domains))
-                read.update(keys.stock(brand, name) for brand, name in self._stocks())
-                read.update(keys.budget(budget.name) for budget in self._terms.budgets)
-                if draft.household is not None:
-                    read.add(keys.household(draft.household))
-        return dict(self._snapshot.rows(queries.REVISIONS, keys=sorted(read)))
+    def _keys_read(self, draft: Draft) -> set[str]:
+        """The contention keys of all that the verdict reads."""
+        found = {keys.person(draft.root_id), *draft.keys}
+        if not draft.asks:
+            return found
+        found.add(keys.SWITCHES)
+        found.update(keys.point(ref) for ref in (*_refs(draft), *draft.domains))
+        brand = self._terms.brand_of(draft.perceived.arrival.event)
+        found.update(keys.stock(brand, offer) for offer in self._terms.stock)
+        found.update(keys.budget(budget.name) for budget in self._terms.budgets)
+        if draft.household is not None:
+            found.add(keys.household(draft.household))
+        return found
+
+    def _read_shared(self, asking: Sequence[Draft], revised: Sequence[str]) -> None:
+        """What these have in common with decisions about others."""
+        brands = {self._terms.brand_of(draft.perceived.arrival.event) for draft in asking}
+        counters = {keys.stock_counter(b, name) for b in brands for name in self._terms.stock}
+        for budget in self._terms.budgets:
+            began = {budget.began(draft.perceived.arrival.now) for draft in asking}
+            counters.update(keys.budget_counter(budget.name, day) for day in began)
+        shared: dict[str, dict[str, int]] = {"revision": {}, "counter": {}, "switch": {}}
+        rows = self._snapshot.rows(queries.SHARED, keys=revised, counters=sorted(counters))
+        for kind, name, n in rows:
+            shared[kind][name] = n
+        self._revisions, self._counters = shared["revision"], shared["counter"]
+        self.switches = tuple(sorted(shared["switch"]))
 
     def _read_all(self, asking: Sequence[Draft]) -> None:
         """What the verdicts on these may look at; nobody else's is read."""
@@ -147,13 +168,6 @@ class Pool:
                 most=_EXEMPT_SENDS_MAX * len(people),
             )
         ]
-        self.switches = tuple(scope for (scope,) in rows(queries.SWITCHES))
-        counters = [keys.stock_counter(brand, name) for brand, name in self._stocks()]
-        for budget in self._terms.budgets:
-            days = sorted({budget.began(at) for at in nows})
-            counters += [keys.budget_counter(budget.name, day) for day in days]
-        if counters:
-            self._counters = dict(rows(queries.COUNTERS, keys=counters))
         parents = {draft.perceived.arrival.asked.parent_id for draft in asking} - {None}
         self._read_across(people, sorted(p for p in parents if p), nows[0])
 
@@ -174,10 +188,6 @@ class Pool:
         if self._terms.budgets and parents:
             reserved = self._snapshot.rows(queries.RESERVED_MONEY, parents=parents)
             self._reserved = {(parent, counter): n for parent, counter, n in reserved}
-
-    def _stocks(self) -> list[tuple[str, str]]:
-        brands = sorted(self._terms.controllers)
-        return [(brand, name) for brand in brands for name in self._terms.stock]
 
     def consents(
         self, ids: tuple[str, ...], refs: set[str], said: Sequence[Consent], controller: str
@@ -424,9 +434,9 @@ class Pool:
         kept = counter in self._counters
         return Spending(self._counters.get(counter, 0) - own, counter, kept)
 
-    def revisions(self, names: Iterable[str]) -> dict[str, int]:
-        """The revision of each contention key; 0 where it was never written."""
-        return {name: self._revisions.get(name, 0) for name in names}
+    def revisions(self, draft: Draft) -> dict[str, int]:
+        """The revision of each contention key that it reads; 0 where it was never written."""
+        return {name: self._revisions.get(name, 0) for name in sorted(draft.reads)}
 
 
 def _refs(draft: Draft) -> list[str]:

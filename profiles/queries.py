@@ -448,17 +448,23 @@ STANDING = Statement(
     )
 )
 """Arms, approvals, open cases, grants and restrictions: one query takes half the time of five."""
-COUNTERS = Statement(
-    select(t.counters.c.key, t.counters.c.amount).where(t.counters.c.key.in_(_among("keys")))
-)
-SWITCHES = Statement(
-    select(t.kill_switches.c.scope)
-    .where(t.kill_switches.c.off_at.is_(None))
-    .order_by(t.kill_switches.c.scope)
-)
 REVISIONS = Statement(
     select(t.revisions.c.key, t.revisions.c.revision).where(t.revisions.c.key.in_(_among("keys")))
 )
+SHARED = Statement(
+    union_all(
+        select(literal_column("'revision'"), t.revisions.c.key, t.revisions.c.revision).where(
+            t.revisions.c.key.in_(_among("keys"))
+        ),
+        select(literal_column("'counter'"), t.counters.c.key, t.counters.c.amount).where(
+            t.counters.c.key.in_(_among("counters"))
+        ),
+        select(literal_column("'switch'"), t.kill_switches.c.scope, literal_column("0")).where(
+            t.kill_switches.c.off_at.is_(None)
+        ),
+    )
+)
+"""What decisions about different people have in common: revisions, counters, kill switches."""
 
 WRITE_FRAGMENT = Statement(
     update(t.profiles)

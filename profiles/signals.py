@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -46,23 +45,24 @@ def with_done(
 ) -> Mapping[str, Activity]:
     """What was done with each brand, and this event."""
     brand = terms.brand_of(event)
-    done = replace(_done(event, brand, terms.signals), occasions=of_event(event, terms))
-    return {**activity, brand: joined((activity.get(brand, Activity()), done))}
+    done = _done(event, brand, terms)
+    return {**activity, brand: joined((activity[brand], done)) if brand in activity else done}
 
 
-def _done(event: Event, brand: str, terms: SignalTerms) -> Activity:
+def _done(event: Event, brand: str, terms: Terms) -> Activity:
     at = micros(event.time)
     day = at // _DAY
-    channel = terms.engagement.get(event.name)
-    is_purchase = event.name in terms.purchases
+    channel = terms.signals.engagement.get(event.name)
+    is_purchase = event.name in terms.signals.purchases
     return Activity(
         recent=(Moment(at, event.name),),
         events=(Busy(day, 1),),
-        bought=(Bought(day, 1, _thousandths(event, brand, terms)),) if is_purchase else (),
+        bought=(Bought(day, 1, _thousandths(event, brand, terms.signals)),) if is_purchase else (),
         engaged={} if channel is None else {channel: (day,)},
         purchases=int(is_purchase),
         first_at=at if is_purchase else 0,
         last_at=at if is_purchase else 0,
+        occasions=of_event(event, terms),
     )
 
 

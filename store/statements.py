@@ -6,9 +6,10 @@ keeps one portable definition of every statement and pays for it once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from operator import itemgetter
 from typing import Any, Literal
 
 from sqlalchemy import BindParameter, Dialect, Insert, Table, bindparam, insert
@@ -60,41 +61,48 @@ class Statement:
         if compiled is None:
             given = dict(zip(self._lists, lists, strict=True))
             compiled = self._texts[shape] = self._compile(dialect, given)
-        if not compiled.plain:  # one list and nothing else, as most are
-            values = {**compiled.constants, **parameters}
-            for name, items in zip(self._lists, lists, strict=True):
-                values.update(zip(compiled.lists[name], items, strict=True))
-            return compiled.text, [values[name] for name in compiled.order]
-        return compiled.text, lists[0]
+        if compiled.plain:  # one list and nothing else, as many are
+            return compiled.text, lists[0]
+        values = [*compiled.constants, *[parameters[name] for name in compiled.singles]]
+        for items in lists:
+            values += items
+        return compiled.text, compiled.ordered(values)
 
     def _compile(self, dialect: DialectName, lists: Mapping[str, Sequence[Any]]) -> _Compiled:
         compiled = self._clause.compile(dialect=_dialect(dialect))
         assert isinstance(compiled, SQLCompiler)
-        named = {name: lists.get(name) for name in compiled.binds if compiled.binds[name].required}
-        state = compiled.construct_expanded_state({**named, **lists})
-        constants = {name: v for name, v in state.parameters.items() if name not in named}
-        names = {
-            name: tuple(f"{name}_{index}" for index in range(1, len(items) + 1))
-            for name, items in lists.items()
-        }
-        order = tuple(state.positiontup or ())
-        plain = len(names) == 1 and not constants and [order] == list(names.values())
-        return _Compiled(state.statement, order, constants, names, plain)
+        required = {name for name, bound in compiled.binds.items() if bound.required}
+        state = compiled.construct_expanded_state({**dict.fromkeys(required), **lists})
+        order = list(state.positiontup or ())
+        singles = tuple(sorted(required - lists.keys()))
+        names = [f"{name}_{n}" for name in self._lists for n in range(1, len(lists[name]) + 1)]
+        others = state.parameters.keys() & set(order) - required - set(names)
+        constants = {name: state.parameters[name] for name in sorted(others)}
+        positions = {name: at for at, name in enumerate((*constants, *singles, *names))}
+        plain = len(lists) == 1 and order == names
+        ordered = _picking([positions[name] for name in order])
+        return _Compiled(state.statement, tuple(constants.values()), singles, ordered, plain)
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A statement's text, the order of its parameters, and those it brings along itself.
+    """A statement's text, and how its values are put in order.
 
-    `lists` names the parameters that each list parameter has become. `plain` says that the only
-    parameters are those of one list, in their order.
+    `ordered` takes the constants that the dialect adds, the values of `singles` and those of all
+    lists. `plain` says that the only parameters are those of one list, in their order.
     """
 
     text: str
-    order: tuple[str, ...]
-    constants: Mapping[str, Any]
-    lists: Mapping[str, tuple[str, ...]]
+    constants: tuple[Any, ...]
+    singles: tuple[str, ...]
+    ordered: Callable[[Sequence[Any]], Sequence[Any]]
     plain: bool
+
+
+def _picking(positions: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    return lambda values: [values[position] for position in positions]
 
 
 class Insertion:
@@ -149,4 +157,6 @@ def _padded(values: Sequence[Any]) -> Sequence[Any]:
     if not values:
         return [None]  # matches nothing: `x IN (NULL)` is never true
     size = 1 << (len(values) - 1).bit_length()
+    if size == len(values):
+        return values
     return [*values, *[values[-1]] * (size - len(values))]
