@@ -45,6 +45,7 @@ PEERS = ("plain Python", "cedarpy", "regopy bundle", "casbin", "agent-governance
 PEERS_PYTHON = Path(".venv-peers/bin/python")
 NOW = datetime(2026, 11, 23, 17, tzinfo=UTC)
 GROUP = 8
+KNOWN = 800
 
 
 def policy_text(conditions: int) -> str:
@@ -193,22 +194,33 @@ class Verdicts:
 
 
 class Written:
-    """Verdict, reservation and record of groups of eight on the embedded store, flushed."""
+    """What comes after a verdict: reservation and record of groups of eight, flushed.
+
+    Of customers who are known, or of ones that each event brings along: those are a profile, a key
+    and identifiers more to write.
+    """
 
     def __init__(self, folder: Path) -> None:
         for _ in make_workspace(folder):
             pass
         self._assembly: Assembly = assemble(folder)
         self._n = 0
-        self.record: list[float] = []
 
-    def group(self, count: int) -> float:
-        """Seconds a decision for reviewing, recording and committing eight permitted messages."""
+    def known(self, count: int) -> float:
+        """Seconds a decision about customers who have been here before."""
+        return self._group(count, lambda: self._n % KNOWN)
+
+    def new(self, count: int) -> float:
+        """Seconds a decision about customers who are new."""
+        return self._group(count, lambda: KNOWN + self._n)
+
+    def _group(self, count: int, who: Callable[[], int]) -> float:
+        """Seconds a decision for reserving, recording and committing eight permitted messages."""
         deps, vault = self._assembly.deps, self._assembly.database.vault
         spent = 0.0
         groups = max(1, count // 50)
         for _ in range(groups):
-            arrivals = [self._arrival() for _ in range(GROUP)]
+            arrivals = [self._arrival(who) for _ in range(GROUP)]
             perceived = deps.people.read(arrivals)
             decided = [
                 think(one.context, deps.workspace, deps.mind, vault)
@@ -217,9 +229,6 @@ class Written:
             ]
             assert all(one.permit for one in decided)
             began = time.perf_counter()
-            for one, thought in zip(perceived, decided, strict=True):
-                assert thought.proposal is not None and one.context is not None
-                deps.workspace.guard.review(thought.proposal, one.context)
             made = [
                 record(
                     one,
@@ -235,8 +244,9 @@ class Written:
             spent += time.perf_counter() - began
         return spent / (groups * GROUP)
 
-    def _arrival(self) -> Arrival:
+    def _arrival(self, who: Callable[[], int]) -> Arrival:
         self._n += 1
+        name = f"u{who()}"
         at = NOW + timedelta(seconds=self._n)
         event = Event(
             "bench",
@@ -245,7 +255,7 @@ class Written:
             "self_service_failed",
             at,
             at,
-            (Identifier("user_id", f"u{self._n}"), Identifier("email", f"u{self._n}@x.example")),
+            (Identifier("user_id", name), Identifier("email", f"{name}@x.example")),
             {"topic": "returns"},
         )
         return Arrival(event, at)
@@ -318,11 +328,13 @@ def main() -> None:
             Way("guard, 10 CEL rules more", ours.twenty),
             Way("guard, refusal", ours.refused),
             Way("one CEL program", ours.prepared),
-            Way("+ reserve and record", written.group),
+            Way("+ reserve and record, known", written.known),
+            Way("+ reserve and record, new", written.new),
             *(Way(name, peer.ask) for name, peer in peers(last)),
         ]
         for way in ways:
             way.run(VERDICTS)  # to warm up
+        written.known(50 * KNOWN // GROUP)  # and everybody is known
         steady()
         for _ in range(ROUNDS):
             for way in ways:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ConsentKind = Literal["grant", "imported", "pending", "denial", "objection", "suspicion"]
 """What a line is. `imported` is a yes out of a bulk import, `suspicion` what may have been a no."""
@@ -51,8 +51,7 @@ class Consent:
     ref: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentQuestion:
+class ConsentQuestion(NamedTuple):
     """May this purpose be pursued towards this person, on this channel, at this contact point?"""
 
     profile_ids: tuple[str, ...]
@@ -64,8 +63,7 @@ class ConsentQuestion:
     contact_point: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentAnswer:
+class ConsentAnswer(NamedTuple):
     """What the ledger says, and the lines (their `ref`) it says it by."""
 
     value: ConsentValue
@@ -76,14 +74,15 @@ def covers(line: Consent, ask: ConsentQuestion) -> bool:
     """Whether a line bears on a question at all."""
     if line.controller != ask.controller:
         return False
-    for said, asked in (
-        (line.brand, ask.brand),
-        (line.channel, ask.channel),
-        (line.purpose, ask.purpose),
-        (line.topic, ask.topic),
-    ):
-        if said is not None and said != asked:
-            return False
+    # Written out, since every verdict on a contact asks it of every line.
+    if line.brand is not None and line.brand != ask.brand:
+        return False
+    if line.channel is not None and line.channel != ask.channel:
+        return False
+    if line.purpose is not None and line.purpose != ask.purpose:
+        return False
+    if line.topic is not None and line.topic != ask.topic:
+        return False
     if line.kind == "objection":
         return line.profile_id in ask.profile_ids
     if line.kind in ("denial", "suspicion") and line.contact_point is not None:
@@ -102,10 +101,9 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
     An imported yes counts only where nobody has said no. A suspicion is a `conflict` until a later
     explicit yes or no, and weakens no denial; that a yes is awaited is neither.
     """
-    relevant = sorted(
-        (line for line in lines if covers(line, ask)),
-        key=lambda line: (line.received_at, line.occurred_at, line.kind != "grant", line.ref),
-    )
+    relevant = [line for line in lines if covers(line, ask)]
+    if len(relevant) > 1:
+        relevant.sort(key=_by_receipt)
     value: ConsentValue = "unset"
     grant: Consent | None = None
     denials: list[Consent] = []
@@ -144,6 +142,10 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
     if grant is not None and grant.expires_at is not None and grant.expires_at <= now:
         return ConsentAnswer("expired", said)
     return ConsentAnswer(value, said)
+
+
+def _by_receipt(line: Consent) -> tuple[datetime, datetime, bool, str]:
+    return line.received_at, line.occurred_at, line.kind != "grant", line.ref
 
 
 def _overtakes(grant: Consent, said_no: Iterable[Consent]) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from domain.action import ContactKind, Offer
 from domain.context import Context, Pass
@@ -26,6 +27,7 @@ from domain.verdict import (
     is_time_bound,
     objections,
 )
+from domain.windows import Calendar
 from policies.expressions import Binder, Bound, merged
 from policies.hours import HORIZON
 from policies.policy_set import PolicySet
@@ -105,6 +107,7 @@ class Guard:
         self._budgets = tuple(rule for rule in policies.rules if isinstance(rule, BudgetLeft))
         self._looks_ahead = any(isinstance(rule, LookAhead) for rule in policies.rules)
         self._time_bound = tuple(rule for rule in self.rules if isinstance(rule, TimeBound))
+        self._closing = tuple(rule for rule in self.rules if _closes(rule))
         conditions = [rule.condition for rule in self.rules if isinstance(rule, EngagementRule)]
         self._binder = Binder(merged(conditions))
 
@@ -133,12 +136,12 @@ class Guard:
             proposal.candidate, context, self._bind(context), proposal.hash, ahead
         )
         findings = self._ask(question)
-        if any(finding.outcome == "forbid" for finding in findings):
+        against = [finding for finding in findings if finding.outcome != "pass"]
+        if not against:
+            return self._mint(question, proposal, findings)
+        if any(finding.outcome == "forbid" for finding in against):
             return Denial(findings, self._next_eligible_at(question, findings))
-        holds = [finding for finding in findings if finding.outcome == "hold"]
-        if holds:
-            return self._hold(question, findings, holds)
-        return self._mint(question, proposal, findings)
+        return self._hold(question, findings, against)
 
     def dispatch(
         self,
@@ -195,7 +198,7 @@ class Guard:
         action = candidate.action
         if action.tool != "message" or action.kind == "contact":
             return action.kind
-        if action.kind in ("reply", "notice") and not self._promotes(candidate):
+        if action.kind in ("reply", "notice") and not self._is_promotion(*self.judged(candidate)):
             return action.kind
         channel = self.policies.channels.get(action.channel or "")
         return "presentation" if channel and channel.address == "none" else "contact"
@@ -245,7 +248,8 @@ class Guard:
         ahead: tuple[Upcoming, ...] = (),
     ) -> Question:
         judged, mixed = self.judged(candidate)
-        privileged = not self._promotes(candidate)  # marketing is never mandatory, nor urgent
+        # Marketing is never mandatory, nor urgent.
+        privileged = not self._is_promotion(judged, mixed)
         return Question(
             candidate=candidate,
             context=context,
@@ -260,13 +264,15 @@ class Guard:
             ahead=ahead,
         )
 
-    def _promotes(self, candidate: Candidate) -> bool:
-        judged, mixed = self.judged(candidate)
+    def _is_promotion(self, judged: str, mixed: bool) -> bool:
         purpose = self.policies.purposes.get(judged)
         return mixed or (purpose is not None and purpose.marketing)
 
     def _ask(self, question: Question) -> tuple[Finding, ...]:
-        findings = [_asked(rule, question) for rule in self.rules]
+        try:
+            findings = [rule.ask(question) for rule in self.rules]
+        except Exception:  # noqa: BLE001 - then each is asked by itself: rules are pure
+            findings = [_asked(rule, question) for rule in self.rules]
         if question.context.stale and self.policies.is_marketing(question.purpose):
             findings = [
                 _fresh(rule, question, finding)
@@ -283,25 +289,25 @@ class Guard:
             permit_id=f"permit-{int(context.now.timestamp() * 1000):012x}{context.seed:016x}",
             proposal_hash=proposal.hash,
             policy_version=self.policies.version,
-            not_after=min(context.now + PERMIT_TTL, *self._ends(question)),
+            not_after=self._not_after(question),
             findings=findings,
         )
 
-    def _ends(self, question: Question) -> tuple[datetime, ...]:
+    def _not_after(self, question: Question) -> datetime:
+        """When a permit dies: soon, and before anything that it rests on ends."""
         candidate, context = question.candidate, question.context
         ends = [context.now + PERMIT_TTL]
         offer = self._offers.get(candidate.action.offer or "")
         if offer is not None and offer.valid_until is not None:
             ends.append(offer.valid_until)
-        closing = (FrequencyCap, QuietHours)
-        ends += [rule.closes_at(question) for rule in self.rules if isinstance(rule, closing)]
+        ends += [rule.closes_at(question) for rule in self._closing]
         ends += [line.expires_at for line in context.consents if line.expires_at is not None]
         ends += [
             instance.ends_at
             for instance in context.instances
             if (instance.journey, instance.key) == (candidate.journey, candidate.instance)
         ]
-        return tuple(end for end in ends if end > context.now)
+        return min([end for end in ends if end > context.now])
 
     def _hold(
         self, question: Question, findings: tuple[Finding, ...], holds: list[Finding]
@@ -349,6 +355,13 @@ class Guard:
                 return None
             at = latest
         return None
+
+
+def _closes(rule: Rule) -> TypeGuard[FrequencyCap | QuietHours]:
+    """Whether what passes it now may not pass it a little later."""
+    if isinstance(rule, FrequencyCap):
+        return isinstance(rule.scope.window, Calendar)
+    return isinstance(rule, QuietHours)
 
 
 def _fresh(rule: Rule, question: Question, finding: Finding) -> Finding:

@@ -103,8 +103,15 @@ def closes_at(at: datetime, hours: Hours, name: str) -> datetime | None:
 
     Windows that adjoin are one; what stays open for more than a week is said to close after it.
     """
-    closing = end = _end(at, hours, name)
-    while end is not None and end - at < _STRETCH_MAX:
+    end = _end(at, hours, name)
+    return None if end is None else _stretch_end(end, hours, name)
+
+
+@lru_cache(maxsize=4096)
+def _stretch_end(closing: datetime, hours: Hours, name: str) -> datetime:
+    """When what is open up to an instant closes, if it does not then."""
+    latest, end = closing + _STRETCH_MAX, _end(closing, hours, name)
+    while end is not None and end < latest:
         closing, end = end, _end(end, hours, name)
     return closing if end is None else end
 

@@ -168,7 +168,7 @@ def _answers(
     people = tuple(member.profile_id for member in found.members)
     for ask, address in questions(assembly.workspace, people, found.points):
         purpose = scope.purpose or ask.purpose
-        asked[replace(ask, purpose=purpose, topic=scope.topic)] = address
+        asked[ask._replace(purpose=purpose, topic=scope.topic)] = address
     for ask, address in asked.items():
         near = ref is None or ask.contact_point == ref
         if near and scope.channel in (None, ask.channel) and scope.brand in (None, ask.brand):

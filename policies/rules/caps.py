@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,7 +56,7 @@ class FrequencyCap(Speaker):
         """Drops or defers what would be one too many, or has something else tried."""
         if not self._concerns(question):
             return self.passed
-        clear = self.clears_at(question, question.at)
+        clear = self._clears_at(question, question.at)
         if clear == question.at:
             return self.passed
         read = self.reads(question)
@@ -76,7 +76,10 @@ class FrequencyCap(Speaker):
 
     def clears_at(self, question: Question, at: datetime) -> datetime | None:
         """When the oldest contact that must go has left the window; None for a limit of zero."""
-        if not self._concerns(question) or self._goes_on(question, at):
+        return self._clears_at(question, at) if self._concerns(question) else at
+
+    def _clears_at(self, question: Question, at: datetime) -> datetime | None:
+        if self._goes_on(question, at):
             return at
         limit = self.scope.limit
         if limit == 0:
@@ -136,7 +139,10 @@ class FrequencyCap(Speaker):
 
     def _in_scope(self, question: Question) -> bool:
         for dimension, allowed in self.scope.among:
-            if allowed.isdisjoint(_values(question, dimension)):
+            if dimension == "group":
+                if allowed.isdisjoint(question.candidate.action.groups):
+                    return False
+            elif _VALUE[dimension](question) not in allowed:
                 return False
         match self.scope.per:
             case "person":
@@ -195,25 +201,15 @@ class FrequencyCap(Speaker):
         )
 
 
-def _values(question: Question, dimension: Dimension) -> tuple[str | None, ...]:
-    """What a candidate is in one dimension."""
-    candidate = question.candidate
-    match dimension:
-        case "brand":
-            return (candidate.brand,)
-        case "channel":
-            return (candidate.action.channel,)
-        case "purpose":
-            return (question.purpose,)
-        case "topic":
-            return (candidate.action.topic,)
-        case "journey":
-            return (candidate.journey,)
-        case "team":
-            return (candidate.team,)
-        case "group":
-            return candidate.action.groups
-
+_VALUE: Mapping[Dimension, Callable[[Question], str | None]] = {
+    "brand": lambda question: question.candidate.brand,
+    "channel": lambda question: question.candidate.action.channel,
+    "purpose": lambda question: question.purpose,
+    "topic": lambda question: question.candidate.action.topic,
+    "journey": lambda question: question.candidate.journey,
+    "team": lambda question: question.candidate.team,
+}
+"""What a candidate is in each dimension but its groups, which are several."""
 
 _WHOLE = {
     "day": "midnight to midnight",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ Stage = Literal["eligibility", "applicability", "suitability"]
 class EngagementRule(Speaker):
     """A condition that must be true. Only the boolean `true` passes."""
 
-    __slots__ = ("condition", "reason", "scope", "stage")
+    __slots__ = ("_scoped", "condition", "reason", "scope", "stage")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class EngagementRule(Speaker):
         self.condition = condition
         self.reason = reason
         self.scope = scope
+        self._scoped = tuple((name, wanted) for name, wanted in scope.items() if wanted is not None)
 
     def reads(self, question: Question) -> Mapping[str, Any]:
         """The fields the condition names, as they are; absent ones are null."""
@@ -57,17 +58,18 @@ class EngagementRule(Speaker):
 
     def concerns(self, question: Question) -> bool:
         """Whether the rule is about this action, purpose, channel and journey."""
-        candidate = question.candidate
-        for name, value in (
-            ("actions", candidate.action.name),
-            ("purposes", question.purpose),
-            ("channels", candidate.action.channel),
-            ("journeys", candidate.journey),
-        ):
-            wanted = self.scope.get(name)
-            if wanted is not None and value not in wanted:
+        for name, wanted in self._scoped:  # noqa: SIM110 - every verdict asks it of every condition
+            if _VALUE[name](question) not in wanted:
                 return False
         return True
+
+
+_VALUE: Mapping[str, Callable[[Question], str | None]] = {
+    "actions": lambda question: question.candidate.action.name,
+    "purposes": lambda question: question.purpose,
+    "channels": lambda question: question.candidate.action.channel,
+    "journeys": lambda question: question.candidate.journey,
+}
 
 
 class ApprovalRule(Speaker):

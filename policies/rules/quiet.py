@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -154,7 +154,7 @@ class QuietHours(Speaker):
 
     def _locals(self, question: Question) -> tuple[Local, ...]:
         """All hours that count, each in every zone that counts."""
-        names = dict.fromkeys(name for _, name in self._zones(question))
+        names = dict.fromkeys([name for _, name in self._zones(question)])
         if not self.laws:
             return tuple([(self.hours, name) for name in names])
         laws = applying(question.context.jurisdictions, self.laws)
@@ -162,27 +162,42 @@ class QuietHours(Speaker):
         return tuple([(kept, name) for kept in several for name in names])
 
     def _zones(self, question: Question) -> list[tuple[str, str]]:
-        known = known_zones(question.context, question.candidate.contact_point)
-        if question.candidate.action.channel in self.all_zones or not known:
-            return known
-        first = known[0][0]
-        return [(source, name) for source, name in known if source == first]
+        point = question.candidate.contact_point
+        if question.candidate.action.channel in self.all_zones:
+            return known_zones(question.context, point)
+        for source, zones_of in _SOURCES:
+            names = zones_of(question.context, point)
+            if names:
+                return [(source, name) for name in names]
+        return []
 
 
 def known_zones(context: Context, point: ContactPoint | None) -> list[tuple[str, str]]:
-    """All zones in which a person may be, with what says so, the surest first.
+    """All zones in which a person may be, with what says so, the surest first."""
+    return [(source, name) for source, zones in _SOURCES for name in zones(context, point)]
 
-    Of telephone numbers it is the one that is written to or called which tells; all of the
-    person's, where none is.
-    """
-    person = context.zone_of_person
-    known = [("person", person)] if person else []
-    known += [("address", name) for name in context.zones_of_address]
+
+def _of_person(context: Context, point: ContactPoint | None) -> tuple[str, ...]:
+    return (context.zone_of_person,) if context.zone_of_person else ()
+
+
+def _of_address(context: Context, point: ContactPoint | None) -> tuple[str, ...]:
+    return context.zones_of_address
+
+
+def _of_numbers(context: Context, point: ContactPoint | None) -> list[str]:
+    """Those of the telephone number that is written to or called; of all, where none is."""
     numbers = (point,) if point is not None and point.kind == "phone" else context.contact_points
-    for number in numbers:
-        if len(number.zones) <= NUMBER_ZONES_MAX:
-            known += [("number", name) for name in number.zones]
-    return known
+    telling = [number.zones for number in numbers if len(number.zones) <= NUMBER_ZONES_MAX]
+    return [name for zones in telling for name in zones]
+
+
+_SOURCES: tuple[tuple[str, Callable[[Context, ContactPoint | None], Sequence[str]]], ...] = (
+    ("person", _of_person),
+    ("address", _of_address),
+    ("number", _of_numbers),
+)
+"""What says where a person is, the surest first."""
 
 
 def _reason(kept: Hours) -> str:

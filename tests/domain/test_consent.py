@@ -95,7 +95,7 @@ def test_an_objection_belongs_to_the_person() -> None:
 
 def test_objections_are_united() -> None:
     """An objection of any of a person's fragments holds for the whole person."""
-    merged = replace(ASK, profile_ids=(PERSON, "q"))
+    merged = ASK._replace(profile_ids=(PERSON, "q"))
     assert said(grant(MAY), objection(JUNE, profile_id="q"), ask=merged) == "objection"
 
 
@@ -122,7 +122,7 @@ def test_a_line_that_names_no_dimension_means_all_of_it() -> None:
     assert said(grant(MAY), everything) == "denied"
 
 
-SHOES = replace(ASK, topic="shoes")
+SHOES = ASK._replace(topic="shoes")
 
 
 def test_a_topic_asked_for_after_an_objection() -> None:
@@ -130,7 +130,7 @@ def test_a_topic_asked_for_after_an_objection() -> None:
     lines = (objection(MAY), grant(JUNE, topic="shoes"))
     assert said(*lines, ask=SHOES) == "granted"
     assert said(*lines, ask=ASK) == "objection"
-    assert said(*lines, ask=replace(ASK, topic="hats")) == "objection"
+    assert said(*lines, ask=ASK._replace(topic="hats")) == "objection"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_no_list_makes_a_yes_of_a_no(
     kept: list[Consent], imported: list[Consent], topic: str | None
 ) -> None:
     """What was denied, objected to or in conflict before an import is not granted after it."""
-    ask = replace(ASK, topic=topic)
+    ask = ASK._replace(topic=topic)
     if said(*kept, ask=ask) in ("denied", "objection", "conflict"):
         assert said(*kept, *imported, ask=ask) != "granted"
 
