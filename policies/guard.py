@@ -107,6 +107,7 @@ class Guard:
         self._budgets = tuple(rule for rule in policies.rules if isinstance(rule, BudgetLeft))
         self._looks_ahead = any(isinstance(rule, LookAhead) for rule in policies.rules)
         self._time_bound = tuple(rule for rule in self.rules if isinstance(rule, TimeBound))
+        self._asks = tuple(rule.ask for rule in self.rules)
         self._closing = tuple(rule for rule in self.rules if _closes(rule))
         conditions = [rule.condition for rule in self.rules if isinstance(rule, EngagementRule)]
         self._binder = Binder(merged(conditions))
@@ -270,7 +271,7 @@ class Guard:
 
     def _ask(self, question: Question) -> tuple[Finding, ...]:
         try:
-            findings = [rule.ask(question) for rule in self.rules]
+            findings = [ask(question) for ask in self._asks]
         except Exception:  # noqa: BLE001 - then each is asked by itself: rules are pure
             findings = [_asked(rule, question) for rule in self.rules]
         if question.context.stale and self.policies.is_marketing(question.purpose):
