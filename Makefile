@@ -6,7 +6,7 @@ UV := $(BIN)/uv
 READY := $(VENV)/ready
 WORKERS ?= 2
 
-.PHONY: setup demo test check format soak lock docs bench peers clean
+.PHONY: setup demo test check format soak lock docs bench peers mutants clean
 
 setup: $(READY)
 
@@ -47,8 +47,9 @@ lock: setup
 			--generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
 			$$(test $$set = dev && echo --all-extras --group ../pyproject.toml:dev) ../pyproject.toml \
 			--output-file $$set.txt; done
-	@cd requirements && env -u UV_INDEX -u UV_FIND_LINKS ../$(UV) pip compile --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade peers.in --output-file peers.txt
+	@cd requirements && for set in peers mutants; do \
+		env -u UV_INDEX -u UV_FIND_LINKS ../$(UV) pip compile --quiet --universal --python-version 3.11 \
+			--generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade $$set.in --output-file $$set.txt; done
 	@grep '^uv==' -A 100 requirements/dev.txt | awk 'NR>1 && /^[a-z]/ {exit} {print}' > requirements/uv.txt
 
 clean:
@@ -68,3 +69,11 @@ bench: setup
 peers: setup
 	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	@$(UV) pip sync --quiet --python .venv-peers/bin/python --require-hashes requirements/peers.txt
+
+# Small faults put into the guard's code: whether a test notices each of a sample; takes minutes.
+SAMPLE ?= 120
+SEED ?= 1
+mutants: setup
+	@test -x .venv-mutants/bin/python || $(PYTHON) -m venv .venv-mutants
+	@$(UV) pip sync --quiet --python .venv-mutants/bin/python --require-hashes requirements/mutants.txt
+	@.venv-mutants/bin/python benchmarks/mutants.py --sample $(SAMPLE) --seed $(SEED)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,17 +56,33 @@ class Crowd:
     allowed: int
 
     def workspace(self, folder: Path) -> Path:
-        """The starter's shop with that one cap."""
+        """The starter's shop with that one cap, where the trait `home` names a household."""
         for _ in make_workspace(folder):
             pass
         (folder / "policies" / "contact.yaml").write_text(self.cap)
+        settings = folder / "settings.toml"
+        logouts = 'logouts = ["logged_out"]'
+        assert logouts in settings.read_text()
+        settings.write_text(settings.read_text().replace(logouts, f'{logouts}\nhousehold = "home"'))
         return folder
 
 
-def crowd(addresses: dict[str, str], events: int, cap: str, allowed: int) -> Crowd:
+def crowd(
+    addresses: dict[str, str],
+    events: int,
+    cap: str,
+    allowed: int,
+    homes: Mapping[str, str] | None = None,
+) -> Crowd:
     """Everybody agreed at an address; then each leaves that many carts at noon, in rounds."""
     agreed = (
-        consent("granted", "2026-10-05T08:00:00Z", user, email=address)
+        consent(
+            "granted",
+            "2026-10-05T08:00:00Z",
+            user,
+            email=address,
+            traits={"home": homes[user]} if homes else {},
+        )
         for user, address in addresses.items()
     )
     left = (
@@ -89,9 +105,18 @@ def pairs(count: int, events: int) -> Crowd:
     return crowd(addresses, events // 2, CAP.format(limit=1, per="contact_point"), count)
 
 
+def households(count: int, events: int) -> Crowd:
+    """Two people with an address each to a household, one contact a day in each household."""
+    addresses = {f"{side}-{n}": f"{side}{n}@shop.example" for n in range(count) for side in "ab"}
+    homes = {user: f"home-{user[2:]}" for user in addresses}
+    cap = CAP.format(limit=1, per="household")
+    return crowd(addresses, events // 2, cap, count, homes)
+
+
 CROWDS: dict[str, Callable[[], Crowd]] = {
     "people x 8, cap 3": lambda: persons(PEOPLE, 8),
     "pairs x 8, cap 1 an address": lambda: pairs(PAIRS, 8),
+    "pairs x 8, cap 1 a household": lambda: households(PAIRS, 8),
 }
 
 
