@@ -134,7 +134,10 @@ def explain(
 @app.command()
 def decisions(
     profile: Annotated[
-        str | None, typer.Option("--profile", help="Only this person's, merged ones included.")
+        str | None,
+        typer.Option(
+            "--profile", help="Only this person's (an id, or ns:value), merged ones included."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many.")] = 50,
     workspace: Workspace = None,
@@ -768,10 +771,10 @@ def kill_on(
     store: Store = None,
     at: At = None,
 ) -> int:
-    """Stop a scope from the next dispatch on."""
+    """Stop a scope from the next dispatch on; without --by, whoever is logged in may."""
     from service.desk import stop
 
-    return stop(workspace, store, scope, reason, _who(by), at)
+    return stop(workspace, store, scope, reason, _who(by), at, operator=_who(None))
 
 
 @kill.command("off")

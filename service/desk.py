@@ -119,9 +119,20 @@ def decide_approval(
 
 
 def stop(
-    workspace: Path | None, store: str | None, scope: str, reason: str, by: str, at: str | None
+    workspace: Path | None,
+    store: str | None,
+    scope: str,
+    reason: str,
+    by: str,
+    at: str | None,
+    *,
+    operator: str,
 ) -> int:
-    """Turn a kill switch on."""
+    """Turn a kill switch on.
+
+    The local operator may always: stopping is safe, and a workspace in which nobody has the role
+    has to be stopped too. A name given with `--by` claims an authority, which is looked up.
+    """
     with _writing(workspace, store) as assembly:
         _check_scope(scope, assembly.workspace)
         now = instant_given(at) or assembly.database.clock()
@@ -131,7 +142,7 @@ def stop(
             reason=reason,
             by=by,
             at=now,
-            authorised=assembly.workspace.switchers,
+            authorised=(*assembly.workspace.switchers, operator),
         )
     print(f"`{scope}` is stopped; let it go on with `safeconduct kill off {scope}`")
     return 0

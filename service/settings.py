@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from policies.documents import Duration, Instant
 
 STARTER = Path(__file__).parent / "starter"
 STARTER_HOME = ".safeconduct"
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ def make_workspace(folder: Path) -> Iterator[str]:
     yield f"next: `safeconduct run EVENTS --workspace {folder}`"
 
 
-def instant_given(text: str | None) -> datetime | None:
-    """The instant of `--at`. Raises `UsageError` where it is none."""
+def instant_given(text: str | None, option: str = "--at") -> datetime | None:
+    """The instant of an option. Raises `UsageError` where it is none."""
     if text is None:
         return None
     try:
@@ -97,10 +99,17 @@ def instant_given(text: str | None) -> datetime | None:
     except ValidationError:
         raise UsageError(
             f"`{text}` is no instant",
-            place="option `--at`",
+            place=f"option `{option}`",
             remedy="write it with its zone: `2026-10-05T09:00:00Z`",
         ) from None
     return at.astimezone(UTC)
+
+
+def received_given(text: str | None) -> datetime | None:
+    """The instant of `--received`; a day alone is its beginning in UTC, so that no time is lost."""
+    if text is not None and _DAY.fullmatch(text):
+        text = f"{text}T00:00:00Z"
+    return instant_given(text, "--received")
 
 
 def duration_given(text: str) -> timedelta:
