@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from agents.workspace import SETTINGS, Workspace, load_workspace, read_files
-from domain.errors import UsageError
+from domain.errors import ConfigurationError, UsageError
 from policies.documents import Duration, Instant
 
 STARTER = Path(__file__).parent / "starter"
@@ -53,11 +54,24 @@ def load(place: Place) -> Workspace:
     return load_workspace(read_files(place.folder))
 
 
-def store_url(place: Place, workspace: Workspace, given: str | None) -> str:
+def stated_url(place: Place) -> str:
+    """The store's URL in `settings.toml`, whatever else of the workspace cannot be used."""
+    try:
+        url = tomllib.loads((place.folder / SETTINGS).read_text("utf-8"))["store"]["url"]
+    except (OSError, ValueError, LookupError, TypeError):
+        url = None
+    if not isinstance(url, str):
+        raise ConfigurationError(
+            "the store's URL cannot be read", place=SETTINGS, remedy="name it with `--store`"
+        )
+    return url
+
+
+def store_url(place: Place, stated: str, given: str | None) -> str:
     """The store's URL: the one given (relative to here), else the workspace's (to its home)."""
     if given is not None:
         return given
-    prefix, url = "sqlite:///", workspace.store_url
+    prefix, url = "sqlite:///", stated
     if url.startswith(prefix) and not Path(url.removeprefix(prefix)).is_absolute():
         return f"{prefix}{place.home / url.removeprefix(prefix)}"
     return url

@@ -581,3 +581,15 @@ def test_decisions_about_somebody_are_found_by_what_they_are_known_as(
     assert mine and {one["profile_id"] for one in mine} == {mine[0]["profile_id"]}
     code, _, err = safeconduct("decisions", "--profile", "user_id:nobody")
     assert (code, "nobody is known as `user_id:nobody`" in err) == (2, True)
+
+
+def test_everything_can_be_stopped_though_the_workspace_is_broken(safeconduct: Safeconduct) -> None:
+    """Others go on with the text that they read; a slip in the file keeps nobody from stopping."""
+    contact = safeconduct.workspace / "policies" / "contact.yaml"
+    whole = contact.read_text()
+    contact.write_text(whole + "\n[")
+    assert safeconduct("kill", "on", "channel:email")[0] == 2
+    assert safeconduct("kill", "on", "all", "--by", "ida")[0] == 2  # no role can be looked up
+    assert safeconduct("kill", "on", "all")[0] == 0
+    contact.write_text(whole)
+    assert [one["scope"] for one in safeconduct.json("kill", "list")] == ["all"]
