@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from domain.errors import ConfigurationError, LedgerBroken, SafeconductError
+from service.terminal import shown
 
 app = typer.Typer(
     name="safeconduct",
@@ -811,7 +812,7 @@ def kill_list(
 
 def _print(lines: Any) -> int:
     for line in lines:
-        print(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False))
+        print(shown(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)))
     return 0
 
 
@@ -860,12 +861,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except LedgerBroken as error:
-        print(f"safeconduct: {error}", file=sys.stderr)
-        return 1
     except SafeconductError as error:
-        print(f"safeconduct: {error}", file=sys.stderr)
-        return 2
+        print(shown(f"safeconduct: {error}"), file=sys.stderr)
+        return 1 if isinstance(error, LedgerBroken) else 2
     except Exception as error:
         show = getattr(error, "show", None)
         if show is None:

@@ -593,3 +593,19 @@ def test_everything_can_be_stopped_though_the_workspace_is_broken(safeconduct: S
     assert safeconduct("kill", "on", "all")[0] == 0
     contact.write_text(whole)
     assert [one["scope"] for one in safeconduct.json("kill", "list")] == ["all"]
+
+
+def test_what_events_wrote_commands_no_terminal(safeconduct: Safeconduct, tmp_path: Path) -> None:
+    """A trait's name that clears the screen, or turns the line round, is shown as its code."""
+    path = tmp_path / "evil.jsonl"
+    said = {"id": "1", "event": "x", "at": "2026-10-05T08:00:00Z", "user_id": "c-1"}
+    evil = "\x1b[2J\u202e"
+    path.write_text(json.dumps({**said, "traits": {evil: evil, "city": "M\u00fcnchen\u00a01"}}))
+    assert safeconduct("run", path)[0] == 0
+    for extra in ([], ["--json"]):
+        _, out, _ = safeconduct("profile", "show", "user_id:c-1", *extra)
+        assert "\x1b" not in out and "\u202e" not in out
+        assert "\\u001b[2J\\u202e" in out and "M\u00fcnchen\u00a01" in out
+    (person,) = safeconduct.json("profile", "show", "user_id:c-1")
+    assert person["traits"][evil]["value"] == evil
+    assert "\x1b" not in safeconduct("profile", "show", "user_id:\x1b[2J")[2]
