@@ -229,6 +229,8 @@ class ChannelEntry(Strict):
 class SwitchesEntry(Strict):
     """Who may turn kill switches: one person stops, two different ones let things go on.
 
+    Whoever is logged in on the machine may stop as well, so that it is always possible.
+
     What was held is then asked about again, at most `releases_per_minute`.
     """
 

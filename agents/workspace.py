@@ -164,6 +164,10 @@ def read_case_files(folder: Path) -> dict[str, str]:
 def _text(path: Path, folder: Path) -> str:
     shown_as = path.relative_to(folder).as_posix()
     try:
+        if not path.is_file():  # a device or a pipe may never end
+            raise ConfigurationError(
+                "this is no file", place=shown_as, remedy="put a text file in its place"
+            )
         if path.stat().st_size > FILE_BYTES_MAX:
             raise ConfigurationError(
                 f"the file is larger than {FILE_BYTES_MAX} bytes", place=shown_as

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -112,6 +113,10 @@ def _default(info: FieldInfo) -> str:
     value = info.get_default(call_default_factory=True)
     if value is None or value in ({}, []):
         return "none"
+    if isinstance(value, BaseModel):
+        return "those of its keys"
+    if isinstance(value, timedelta):
+        return f"`{value.days}d`" if value.days else f"`{value.seconds // 60}m`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

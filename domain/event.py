@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,8 +28,8 @@ class Identifier:
 
     @property
     def folded(self) -> Identifier:
-        """The same without regard to case."""
-        return Identifier(self.ns, self.value.casefold())
+        """The same without regard to case and to the width or style of its letters."""
+        return Identifier(self.ns, unicodedata.normalize("NFKC", self.value).casefold().strip())
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from profiles.readers.claims import normalise
 from profiles.reading import Reading
 from profiles.terms import Category, SignalTerms, Terms
 from profiles.words import read_words
-from service.settings import Place, find_workspace, load, store_url
+from service.settings import Place, find_workspace, load, stated_url, store_url
 from service.telemetry import Telemetry, open_telemetry
 from store import tables as t
 from store.database import Database, open_database
@@ -73,7 +73,7 @@ def assemble(workspace: Path | None = None, store: str | None = None) -> Assembl
     """Put a writing process together. Raises `ConfigurationError` or `StoreError`."""
     place = find_workspace(workspace)
     loaded = load(place)
-    url = store_url(place, loaded, store)
+    url = store_url(place, loaded.store_url, store)
     if store is None:
         place.home.mkdir(parents=True, exist_ok=True)
     database = open_database(url)
@@ -99,7 +99,13 @@ def assemble_reading(workspace: Path | None = None, store: str | None = None) ->
     place = find_workspace(workspace)
     if store is not None:
         return open_database(store, writable=False)
-    return open_database(store_url(place, load(place), None), writable=False)
+    return open_database(store_url(place, load(place).store_url, None), writable=False)
+
+
+def assemble_stopping(workspace: Path | None, store: str | None) -> Database:
+    """Open the store to stop everything, where the workspace's text is broken: that reads none."""
+    place = find_workspace(workspace)
+    return open_database(store or store_url(place, stated_url(place), None))
 
 
 def make_graph() -> Any:

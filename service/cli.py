@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from domain.errors import ConfigurationError, LedgerBroken, SafeconductError
+from service.terminal import shown
 
 app = typer.Typer(
     name="safeconduct",
@@ -134,7 +135,10 @@ def explain(
 @app.command()
 def decisions(
     profile: Annotated[
-        str | None, typer.Option("--profile", help="Only this person's, merged ones included.")
+        str | None,
+        typer.Option(
+            "--profile", help="Only this person's (an id, or ns:value), merged ones included."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many.")] = 50,
     workspace: Workspace = None,
@@ -768,10 +772,10 @@ def kill_on(
     store: Store = None,
     at: At = None,
 ) -> int:
-    """Stop a scope from the next dispatch on."""
+    """Stop a scope from the next dispatch on; without --by, whoever is logged in may."""
     from service.desk import stop
 
-    return stop(workspace, store, scope, reason, _who(by), at)
+    return stop(workspace, store, scope, reason, _who(by), at, operator=_who(None))
 
 
 @kill.command("off")
@@ -808,7 +812,7 @@ def kill_list(
 
 def _print(lines: Any) -> int:
     for line in lines:
-        print(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False))
+        print(shown(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)))
     return 0
 
 
@@ -857,12 +861,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except LedgerBroken as error:
-        print(f"safeconduct: {error}", file=sys.stderr)
-        return 1
     except SafeconductError as error:
-        print(f"safeconduct: {error}", file=sys.stderr)
-        return 2
+        print(shown(f"safeconduct: {error}"), file=sys.stderr)
+        return 1 if isinstance(error, LedgerBroken) else 2
     except Exception as error:
         show = getattr(error, "show", None)
         if show is None:

@@ -7,8 +7,9 @@ import difflib
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,16 @@ from agents.steps import Line
 from agents.supervisor import through_graph
 from agents.workspace import Workspace
 from domain.action import TOOL_NAMES
-from domain.errors import InputError, UsageError
+from domain.errors import ConfigurationError, InputError, UsageError
 from domain.event import Event
-from service.assemble import Assembly, assemble, steady
+from service.assemble import Assembly, assemble, assemble_stopping, steady
 from service.inputs import STANDARD_INPUT, DeadRow, read_inputs
 from service.lines import as_json as line_json
 from service.lines import as_text, summary, who
 from service.running import Run
 from service.settings import duration_given, instant_given
 from store import tables as t
+from store.database import Database
 from store.statements import Statement
 from store.work import Work
 from tools import switches
@@ -119,19 +121,28 @@ def decide_approval(
 
 
 def stop(
-    workspace: Path | None, store: str | None, scope: str, reason: str, by: str, at: str | None
+    workspace: Path | None,
+    store: str | None,
+    scope: str,
+    reason: str,
+    by: str,
+    at: str | None,
+    *,
+    operator: str,
 ) -> int:
-    """Turn a kill switch on."""
-    with _writing(workspace, store) as assembly:
-        _check_scope(scope, assembly.workspace)
-        now = instant_given(at) or assembly.database.clock()
+    """Turn a kill switch on.
+
+    The local operator may always: stopping is safe, and a workspace in which nobody has the role
+    has to be stopped too. A name given with `--by` claims an authority, which is looked up.
+    """
+    with closing(_switchboard(workspace, store, scope)) as board:
         switches.turn_on(
-            assembly.database,
+            board.database,
             scope,
             reason=reason,
             by=by,
-            at=now,
-            authorised=assembly.workspace.switchers,
+            at=instant_given(at) or board.database.clock(),
+            authorised=(*board.switchers, operator),
         )
     print(f"`{scope}` is stopped; let it go on with `safeconduct kill off {scope}`")
     return 0
@@ -219,6 +230,35 @@ def _wake(assembly: Assembly, now: datetime, *, as_json: bool) -> int:
     run = Run(assembly, through_graph(assembly.deps), printer.take)
     asyncio.run(run.wake(now))
     return sum(run.passes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Switchboard:
+    """The store in which to stop something, and who has the role."""
+
+    database: Database
+    switchers: tuple[str, ...]
+    close: Callable[[], None]
+
+
+def _switchboard(workspace: Path | None, store: str | None, scope: str) -> _Switchboard:
+    """Where to stop a scope; everything also by a workspace whose text cannot be used.
+
+    Other processes go on with the text that they have read, so that theirs must still be stopped.
+    """
+    try:
+        assembly = assemble(workspace, store)
+    except ConfigurationError:
+        if scope != switches.EVERYTHING:
+            raise
+        database = assemble_stopping(workspace, store)
+        return _Switchboard(database, (), database.close)
+    try:
+        _check_scope(scope, assembly.workspace)
+    except UsageError:
+        assembly.close()
+        raise
+    return _Switchboard(assembly.database, assembly.workspace.switchers, assembly.close)
 
 
 def _check_scope(scope: str, workspace: Workspace) -> None:

@@ -197,7 +197,8 @@ def _text(found: View) -> Iterator[str]:
     for name, trait in sorted(found.whole.traits.items()):
         value = canonical(trait.value).decode()
         sure = "" if trait.confidence == 1 else f", {trait.confidence:.0%} sure"
-        yield f"  {name:<16}{value:<32}  {_minute(trait.at)}  {trait.source}{sure}"
+        named = canonical(name).decode()[1:-1]  # a name may hold a line's end
+        yield f"  {named:<16}{value:<32}  {_minute(trait.at)}  {trait.source}{sure}"
     if found.said:
         yield "consents"
     for said in found.said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -67,9 +68,16 @@ def _property(text: str) -> tuple[str, Any]:
             remedy="write it as `value=80`",
         )
     try:
-        return name, _number_or_truth(json.loads(value))
-    except ValueError:
+        said = _number_or_truth(json.loads(value))
+    except (ValueError, RecursionError):
         return name, value
+    if isinstance(said, float) and not math.isfinite(said):
+        raise UsageError(
+            f"`{value}` is no finite number",
+            place="option `--property`",
+            remedy=f"write `{name}=80`; no event can hold the other",
+        )
+    return name, said
 
 
 def _number_or_truth(value: Any) -> Any:

@@ -20,9 +20,10 @@ from agents.workspace import Workspace
 from domain.approval import Approval
 from domain.errors import LedgerBroken
 from domain.verdict import Audience
-from service.assemble import assemble_reading, kept_workspace
+from profiles.views import find_root
+from service.assemble import assemble_reading, kept_workspace, make_identity
 from service.lines import Quoted, quoted_json, quoted_text, stamp
-from service.settings import instant_given
+from service.settings import find_workspace, instant_given, load
 from store import tables as t
 from store.database import Database
 from store.instants import instant
@@ -87,10 +88,20 @@ def decision_lines(
     """The newest decisions, oldest of them first, one line each."""
     with _reading(workspace, store) as database:
         history = History(database)
+        if profile is not None and ":" in profile:
+            profile = _root(database, workspace, profile)
         found = history.latest(limit) if profile is None else history.of_person(profile, limit)
         for kept in found:
             quoted = _quoted(kept)
             yield quoted_json(quoted) if as_json else quoted_text(quoted)
+
+
+def _root(database: Database, workspace: Path | None, who: str) -> str:
+    """The id of who is meant by an identifier."""
+    loaded = load(find_workspace(workspace))
+    with database.read() as snapshot:
+        region, rules = loaded.input.region, make_identity(loaded)
+        return find_root(snapshot, database.vault, who, region, rules)
 
 
 def _quoted(kept: Kept) -> Quoted:

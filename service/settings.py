@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,11 +13,12 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from agents.workspace import SETTINGS, Workspace, load_workspace, read_files
-from domain.errors import UsageError
+from domain.errors import ConfigurationError, UsageError
 from policies.documents import Duration, Instant
 
 STARTER = Path(__file__).parent / "starter"
 STARTER_HOME = ".safeconduct"
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,24 @@ def load(place: Place) -> Workspace:
     return load_workspace(read_files(place.folder))
 
 
-def store_url(place: Place, workspace: Workspace, given: str | None) -> str:
+def stated_url(place: Place) -> str:
+    """The store's URL in `settings.toml`, whatever else of the workspace cannot be used."""
+    try:
+        url = tomllib.loads((place.folder / SETTINGS).read_text("utf-8"))["store"]["url"]
+    except (OSError, ValueError, LookupError, TypeError):
+        url = None
+    if not isinstance(url, str):
+        raise ConfigurationError(
+            "the store's URL cannot be read", place=SETTINGS, remedy="name it with `--store`"
+        )
+    return url
+
+
+def store_url(place: Place, stated: str, given: str | None) -> str:
     """The store's URL: the one given (relative to here), else the workspace's (to its home)."""
     if given is not None:
         return given
-    prefix, url = "sqlite:///", workspace.store_url
+    prefix, url = "sqlite:///", stated
     if url.startswith(prefix) and not Path(url.removeprefix(prefix)).is_absolute():
         return f"{prefix}{place.home / url.removeprefix(prefix)}"
     return url
@@ -88,8 +104,8 @@ def make_workspace(folder: Path) -> Iterator[str]:
     yield f"next: `safeconduct run EVENTS --workspace {folder}`"
 
 
-def instant_given(text: str | None) -> datetime | None:
-    """The instant of `--at`. Raises `UsageError` where it is none."""
+def instant_given(text: str | None, option: str = "--at") -> datetime | None:
+    """The instant of an option. Raises `UsageError` where it is none."""
     if text is None:
         return None
     try:
@@ -97,10 +113,17 @@ def instant_given(text: str | None) -> datetime | None:
     except ValidationError:
         raise UsageError(
             f"`{text}` is no instant",
-            place="option `--at`",
+            place=f"option `{option}`",
             remedy="write it with its zone: `2026-10-05T09:00:00Z`",
         ) from None
     return at.astimezone(UTC)
+
+
+def received_given(text: str | None) -> datetime | None:
+    """The instant of `--received`; a day alone is its beginning in UTC, so that no time is lost."""
+    if text is not None and _DAY.fullmatch(text):
+        text = f"{text}T00:00:00Z"
+    return instant_given(text, "--received")
 
 
 def duration_given(text: str) -> timedelta:

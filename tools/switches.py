@@ -181,7 +181,7 @@ def _check(by: str, authorised: Collection[str]) -> None:
         f"`{by}` may not turn switches",
         remedy=f"somebody who may: {', '.join(authorised)} (`--by {next(iter(authorised))}`)"
         if authorised
-        else "give somebody a role of `[switches]` in `people.yaml`",
+        else "give two people a role of `[switches]` in `people.yaml`",
     )
 
 

@@ -54,6 +54,7 @@ _OPENS_EVENTS = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"events"')
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _BYTE = re.compile(r"\(byte (\d+)\)")
+_STRING = re.compile(rb'"([^"]*)"[ \t\r\n]*(:?)')
 _NOT_NUMBERS = (b"NaN", b"Infinity", b"-Infinity")
 
 
@@ -77,6 +78,8 @@ def decode(raw: bytes) -> Any:
         raise _fault(raw, str(error)) from error
     if not _is_plain(raw):
         inspect(value)
+    if _may_repeat(raw):
+        _check_keys(raw)
     return value
 
 
@@ -183,6 +186,7 @@ def _salvaged(raw: bytes) -> Items | None:
         loose = json.loads(raw.decode())
     except (ValueError, RecursionError):
         return None
+    _check_keys(raw)
     context: Any = None
     if isinstance(loose, dict):
         context = loose.get("context")
@@ -209,6 +213,33 @@ def _is_plain(raw: bytes) -> bool:
         and b"\\u0000" not in raw
         and _LONG_NUMBER.search(raw) is None
     )
+
+
+def _may_repeat(raw: bytes) -> bool:
+    """Whether some key is there twice, in one object or in two; escapes leave it open."""
+    if b"\\" in raw:
+        return True
+    keys = [key for key, colon in _STRING.findall(raw) if colon]
+    return len(set(keys)) < len(keys)
+
+
+def _check_keys(raw: bytes) -> None:
+    """Raise where an object has a key twice: readers differ in which they take (RFC 8259, 4)."""
+    repeated: list[str] = []
+
+    def pairs(found: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in found:
+            if key in seen:
+                repeated.append(key)
+            seen.add(key)
+
+    json.loads(raw, object_pairs_hook=pairs)
+    if repeated:
+        shown = ascii(repeated[0][:KEY_SHOWN_MAX])[1:-1].replace("`", "?")
+        raise InputError(
+            "invalid_json", f"`$` has the key `{shown}` twice", remedy="send each key once"
+        )
 
 
 def _fault(raw: bytes, said: str) -> InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,13 @@ def _line_of_more(tmp_path: Path) -> int:
 def test_a_cap_may_also_count_what_others_send(tmp_path: Path) -> None:
     """Beside a topic of ours there may be one that only another system's contacts are of."""
     capped(tmp_path / "w", "topics: [carts, their_newsletter]")
+
+
+def test_what_may_never_end_is_no_file(tmp_path: Path) -> None:
+    """A pipe or a device among the policies is named, and not read for ever."""
+    for _ in make_workspace(tmp_path / "w"):
+        pass
+    pipe = tmp_path / "w" / "policies" / "pipe.yaml"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigurationError, match=r"policies/pipe\.yaml: this is no file"):
+        read_files(tmp_path / "w")

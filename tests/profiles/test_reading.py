@@ -940,3 +940,36 @@ def test_real_purchases_without_a_type_say_what_they_lack() -> None:
     """An offline purchase names neither its type nor its customer as XDM does, and says so."""
     for row in rows_of_luma("offline-purchases"):
         assert refused(row).reason == "missing_field"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        b'{"event": "a", "user_id": "c-1", "user_id": "c-2"}',
+        b'{"event": "a", "user_id": "c-1", "\\u0075ser_id": "c-2"}',
+        b'{"event": "a", "user_id": "c", "properties": {"value": "denied", "value": "granted"}}',
+        b'{"event": "a", "user_id": "c", "properties": {"x": ":", "y": "\\"", "x": "::"}}',
+        b'[{"event": "a", "user_id": "c-1"}, {"event": NaN, "user_id": 1, "user_id": 2}]',
+    ],
+)
+def test_a_key_that_is_there_twice_is_never_chosen_for(row: bytes) -> None:
+    """Which of the two is meant nobody can know: a no beside a yes is no yes."""
+    with pytest.raises(InputError, match="twice") as refused:
+        read(row)
+    assert refused.value.reason == "invalid_json"
+
+
+def test_a_key_that_is_there_once_in_each_object_is_read() -> None:
+    """The same key in two objects, or in a text, is no repetition."""
+    row = b'{"event": "a", "user_id": "c-1", "properties": {"event": "\\"event\\": 1", "at": ":"}}'
+    (event,) = read(row)
+    assert isinstance(event, Event)
+
+
+@pytest.mark.parametrize(
+    "value", ["null", " NULL ", "\uff2e\uff35\uff2c\uff2c", "\u24dd\u24e4\u24db\u24db"]
+)
+def test_a_blocked_value_is_blocked_in_every_style_of_its_letters(value: str) -> None:
+    """Full-width and circled letters spell the same word, and would gather strangers as well."""
+    with pytest.raises(InputError, match="names nobody"):
+        read({**LINE, "user_id": value})

@@ -541,3 +541,71 @@ def test_a_person_is_shown_with_where_everything_came_from(
     code, out, err = safeconduct("profile", "show", "email:nobody@shop.example")
     assert (code, out) == (2, "")
     assert "nobody is known as `email:nobody@shop.example`" in err
+
+
+def test_the_local_operator_may_always_stop(
+    safeconduct: Safeconduct, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody has the role, whoever is logged in stops all, under no name but his own."""
+    people = safeconduct.workspace / "people.yaml"
+    text = people.read_text()
+    for role in ("admin", "contact_centre"):
+        assert role in text
+        text = text.replace(role, "auditor")
+    people.write_text(text)
+    monkeypatch.setenv("LOGNAME", "kim")
+    code, _, err = safeconduct("kill", "on", "all", "--by", "lee")
+    assert (code, "`lee` may not turn switches" in err) == (2, True)
+    assert safeconduct("kill", "on", "all")[0] == 0
+    (switch,) = safeconduct.json("kill", "list")
+    assert (switch["scope"], switch["on_by"]) == ("all", "kim")
+    code, _, err = safeconduct("kill", "off", "all")
+    assert (code, "give two people a role" in err) == (2, True)
+    assert [one["scope"] for one in safeconduct.json("kill", "list")] == ["all"]
+
+
+def test_a_question_with_no_finite_number_is_refused(safeconduct: Safeconduct) -> None:
+    """No event can hold it, so the answer would be about nothing."""
+    about = ("--profile", "user_id:c-102", "--action", "remind_by_email")
+    code, _, err = safeconduct("policies", "explain", *about, "--property", "value=NaN")
+    assert (code, "`NaN` is no finite number" in err) == (2, True)
+
+
+def test_decisions_about_somebody_are_found_by_what_they_are_known_as(
+    safeconduct: Safeconduct, events: Path
+) -> None:
+    """An identifier does as well as an id; of nobody known it says so, and not that nothing was."""
+    assert safeconduct("run", events)[0] == 0
+    known = f"user_id:{STORY[0]['user_id']}"
+    mine = safeconduct.json("decisions", "--profile", known)
+    assert mine and {one["profile_id"] for one in mine} == {mine[0]["profile_id"]}
+    code, _, err = safeconduct("decisions", "--profile", "user_id:nobody")
+    assert (code, "nobody is known as `user_id:nobody`" in err) == (2, True)
+
+
+def test_everything_can_be_stopped_though_the_workspace_is_broken(safeconduct: Safeconduct) -> None:
+    """Others go on with the text that they read; a slip in the file keeps nobody from stopping."""
+    contact = safeconduct.workspace / "policies" / "contact.yaml"
+    whole = contact.read_text()
+    contact.write_text(whole + "\n[")
+    assert safeconduct("kill", "on", "channel:email")[0] == 2
+    assert safeconduct("kill", "on", "all", "--by", "ida")[0] == 2  # no role can be looked up
+    assert safeconduct("kill", "on", "all")[0] == 0
+    contact.write_text(whole)
+    assert [one["scope"] for one in safeconduct.json("kill", "list")] == ["all"]
+
+
+def test_what_events_wrote_commands_no_terminal(safeconduct: Safeconduct, tmp_path: Path) -> None:
+    """A trait's name that clears the screen, or turns the line round, is shown as its code."""
+    path = tmp_path / "evil.jsonl"
+    said = {"id": "1", "event": "x", "at": "2026-10-05T08:00:00Z", "user_id": "c-1"}
+    evil = "\x1b[2J\u202e"
+    path.write_text(json.dumps({**said, "traits": {evil: evil, "city": "M\u00fcnchen\u00a01"}}))
+    assert safeconduct("run", path)[0] == 0
+    for extra in ([], ["--json"]):
+        _, out, _ = safeconduct("profile", "show", "user_id:c-1", *extra)
+        assert "\x1b" not in out and "\u202e" not in out
+        assert "\\u001b[2J\\u202e" in out and "M\u00fcnchen\u00a01" in out
+    (person,) = safeconduct.json("profile", "show", "user_id:c-1")
+    assert person["traits"][evil]["value"] == evil
+    assert "\x1b" not in safeconduct("profile", "show", "user_id:\x1b[2J")[2]

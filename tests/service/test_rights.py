@@ -211,3 +211,16 @@ def test_the_clock_is_a_calendar_month(received: str, until: str) -> None:
     """One month on, or the last day of a shorter one."""
     came_in = datetime.fromisoformat(received).replace(tzinfo=UTC)
     assert due(came_in).date().isoformat() == until
+
+
+def test_the_day_of_a_request_is_its_beginning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A letter bears a day and no hour; what is no time at all is refused by the option's name."""
+    place = ["--workspace", str(tmp_path / "w")]
+    with open_shop(tmp_path / "w", store=None) as shop:
+        shop.run(*story())
+    asked(capsys, "export", f"user_id:{USER}", "--received", "2026-10-31", *place)
+    (kept,) = asked(capsys, "requests", "--json", *place)
+    assert kept["received_at"] == "2026-10-31T00:00:00.000Z"
+    assert asked(capsys, "export", f"user_id:{USER}", "--received", "2026-13", *place, code=2) == []
