@@ -453,7 +453,7 @@ def _hold(
         due_at=due,
         expires_at=expires_at,
         want=action.name,
-        purpose=action.purpose,
+        purpose=guard.judged(proposal.candidate)[0],
         channel=action.channel,
         reserved_offer=action.offer if hold.held_for == "approval" else None,
         about=_about(proposal.candidate, context) if hold.held_for == "time" else None,

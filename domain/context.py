@@ -50,7 +50,8 @@ class FieldLabel:
 class ContactPoint:
     """Where a person can be reached. `ref` is its keyed fingerprint, `kind` the identifier it is
     (`email`, `phone`); `zones` are the time zones the address itself implies (all those of a phone
-    number). `shared`: other people use it too, so nothing sensitive and no name goes there."""
+    number), `domain` the fingerprint of the domain that an e-mail address is of. `shared`: other
+    people use it too, so nothing sensitive and no name goes there."""
 
     ref: str
     kind: str
@@ -58,6 +59,7 @@ class ContactPoint:
     shared: bool = False
     unreachable_until: datetime | None = None
     zones: tuple[str, ...] = ()
+    domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,9 @@ class Tally:
 class Suppression:
     """A block on an address, a domain or a person, whatever the consent.
 
-    `ref` is the address's fingerprint, else the suppression's own id. One `until_grant` ends where
-    somebody explicitly agrees at that address after `since`. Under one that `holds_rest`, what it
-    does not block is for a person to decide.
+    `ref` is the fingerprint of the address or domain, else the suppression's own id. One
+    `until_grant` ends where somebody explicitly agrees at that address after `since`. Under one
+    that `holds_rest`, what it does not block is for a person to decide.
     """
 
     ref: str

@@ -646,6 +646,7 @@ class _Writer:
                     shared=kind in given.shared,
                     unreachable_until=given.unreachable_until.get(kind),
                     zones=self._bench.zones_of(address) if kind == "phone" else (),
+                    domain="domain" if kind == "email" else None,
                 )
 
     def _fields(self, brand: str, points: Mapping[str, ContactPoint]) -> dict[str, Any]:
@@ -746,7 +747,8 @@ class _Writer:
                     index,
                 )
             yield Suppression(
-                ref=block.contact_point or block.target,
+                # The domain that is blocked is that of the customer's e-mail address.
+                ref="domain" if block.target == "domain" else block.contact_point or block.target,
                 target=block.target,
                 brand=block.brand,
                 channels=None if block.channels is None else tuple(block.channels),

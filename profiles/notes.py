@@ -230,7 +230,7 @@ class Notes:
         suppression_id = time_ordered("s", event.received_at, draft.perceived.event_key)
         draft.block_lines.append(
             Suppression(
-                suppression_id if said.target != "address" else ref,
+                suppression_id if said.target == "person" else ref,
                 said.target,
                 said.brand,
                 said.channels,

@@ -263,14 +263,15 @@ class People:
             users = {profile_id for profile_id, _ in holding}
             shared = bool(users - draft.members.keys())
             until = max((u for _, u in holding if u is not None), default=None)
+            domain = domain_ref(self._vault, known.value) if known.ns == "email" else None
             points.append(
-                ContactPoint(ref, known.ns, known.value, shared, instant(until), known.zones)
+                ContactPoint(
+                    ref, known.ns, known.value, shared, instant(until), known.zones, domain
+                )
             )
         draft.points = tuple(points)
         draft.household = household_of(self._vault, self._terms.identity, person)
-        draft.domains = tuple(
-            domain_ref(self._vault, point.address) for point in points if point.kind == "email"
-        )
+        draft.domains = tuple(point.domain for point in points if point.domain is not None)
 
     def _context(self, draft: Draft, person: Fragment, pool: Pool, freshness: Freshness) -> Context:
         arrival, terms = draft.perceived.arrival, self._terms

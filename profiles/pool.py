@@ -459,7 +459,7 @@ def _suppression(row: tuple[Any, ...]) -> Suppression:
     ref, suppression_id, target, brand, channels, blocks, reason, expires_at, shown_to = row[:9]
     until_grant, created_at, holds_rest = row[9:12]
     return Suppression(
-        ref if target == "address" else suppression_id,
+        suppression_id if target == "person" else ref,
         target,
         brand,
         None if channels is None else tuple(parse(channels)),

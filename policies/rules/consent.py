@@ -315,10 +315,14 @@ class SuppressionRule(Speaker):
 
     def _targets(self, suppression: Suppression, question: Question) -> bool:
         # The reader hands over only suppressions of this person and of the person's addresses.
-        if suppression.target != "address":
-            return True
         point = question.candidate.contact_point
-        return point is not None and point.ref == suppression.ref
+        match suppression.target:
+            case "person":
+                return True
+            case "address":
+                return point is not None and point.ref == suppression.ref
+            case "domain":
+                return point is not None and point.domain == suppression.ref
 
 
 def _is_lifted(suppression: Suppression, question: Question) -> bool:

@@ -77,6 +77,25 @@ def test_what_a_no_is_not_about_goes_on(tmp_path: Path, said: dict[str, Any]) ->
         assert [asked["state"] for asked in shop.rows("approvals")] == ["pending"]
 
 
+def test_a_no_to_marketing_ends_what_waits_and_is_judged_as_marketing(tmp_path: Path) -> None:
+    """Help with an order that carries a promotion is asked about again at once, and refused."""
+    order, by_sms = "    purpose: order_update\n", "    channels: [sms]\n    window"
+    changes = {
+        "actions.yaml": (order, f"{order}    promotional: true\n"),
+        "policies/contact.yaml": (by_sms, by_sms.replace("sms", "email")),
+        "journeys/failed_checkout.yaml": ("checkout_help, open_checkout_case", "checkout_help"),
+    }
+    with open_shop(tmp_path / "w", changes=changes) as shop:
+        home = {"time_zone": "Europe/Berlin"}
+        shop.run(consent("granted", "2026-10-05T08:00:00Z", email=MAIL, traits=home))
+        held = shop.one(row("checkout_failed", "2026-10-05T21:00:00Z", order_id="o-1"))
+        assert (held["action"], held["code"]) == ("checkout_help", "quiet_hours")
+        no = consent("denied", "2026-10-05T21:10:00Z", contact_point=MAIL)
+        (after,) = [line for line in shop.run(no) if line["pass"] == "release"]
+        assert (after["at"], after["code"]) == ("2026-10-05T21:10:00.000Z", "mixed_purpose")
+        assert not shop.sent("email")
+
+
 def during(shop: Shop, tool: str, said: dict[str, Any], now: str) -> None:
     """Have somebody say something while a step of that tool is under way."""
     execute = shop.deps.toolbox.execute

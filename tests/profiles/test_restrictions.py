@@ -115,6 +115,23 @@ def test_what_would_block_nothing_is_a_dead_letter(tmp_path: Path, said: dict[st
         assert shop.one(cart("2026-10-05T10:00:00Z"))["verdict"] == "permitted"
 
 
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ({"target": "domain", "contact_point": "example.com"}, ["sms"]),
+        ({"target": "domain", "contact_point": "elsewhere.example"}, ["email"]),
+        ({"target": "person"}, []),
+    ],
+)
+def test_a_domain_block_stops_its_own_addresses_and_nothing_else(
+    tmp_path: Path, said: dict[str, Any], sent: list[str]
+) -> None:
+    """A domain is blocked, not whoever has an address there: a text message still goes."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(*grants(), block(**said), cart("2026-10-05T10:00:00Z"))
+        assert [path.parents[1].name for path in shop.sent()] == sent
+
+
 def test_a_domain_block_stops_what_is_decided_beside_it(tmp_path: Path) -> None:
     """A block of a domain in the same micro-batch as a message to it comes first or loses it."""
     with open_shop(tmp_path / "w") as shop:
