@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -79,6 +79,7 @@ CLOSE_APPROVAL = Statement(
 )
 
 
+ASK_AGAIN_AFTER = timedelta(seconds=1)
 DISPLACED = Statement(
     update(t.timers)
     .where(t.timers.c.profile_id.in_(bindparam("people", expanding=True)))
@@ -440,6 +441,8 @@ def _hold(
     due = expires_at
     if hold.held_for == "time" and hold.next_eligible_at is not None:
         due = min(expires_at, hold.next_eligible_at)
+    if due <= context.now:  # held by a rule that says it would pass now: never ask for ever
+        due = context.now + ASK_AGAIN_AFTER
     if hold.held_for == "approval":
         _request(work, context, decision, decided, guard)
         _reserve(work, context, decision, decided, guard)

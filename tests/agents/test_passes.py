@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from policies.rules.quiet import QuietHours
 from tests.shop import cart, consent, open_shop, row
 
 PHONE = "+4915123456789"  # Germany: UTC+2 in October, UTC+1 in November
@@ -201,3 +204,20 @@ def test_a_law_of_the_state_counts_from_the_number_alone(tmp_path: Path) -> None
         held = shop.one(cart("2026-10-06T00:30:00Z"))  # 20:30 in Miami
         assert (held["verdict"], held["code"]) == ("held", "quiet_hours")
         assert held["next_eligible_at"] == "2026-10-06T12:00:00.000Z"
+
+
+def test_a_rule_that_holds_and_would_pass_now_is_not_asked_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that is held for its own instant comes again a second later, never at once."""
+    monkeypatch.setattr(QuietHours, "clears_at", lambda self, question, at: at)
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(consent("granted", "2026-10-05T09:00:00Z", channel="sms", phone=PHONE))
+        held = shop.one(cart("2026-10-05T20:30:00Z"))
+        assert held["next_eligible_at"] == "2026-10-05T20:30:00.000Z"
+        passes = shop.wake("2026-10-05T20:30:03Z")
+        assert [(one["at"][-7:], one["verdict"]) for one in passes] == [
+            ("01.000Z", "held"),
+            ("02.000Z", "held"),
+            ("03.000Z", "held"),
+        ]
