@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 
-from domain.consent import Consent, ConsentQuestion, covers
+from domain.consent import Consent, ConsentQuestion, covers, is_torn
 
 ROUNDS_MAX = 4
 
@@ -170,9 +170,9 @@ def _trace(lines: Sequence[Consent]) -> _Trace:
                 if denials.last is None and objections.last is None and not suspicions:
                     trace.value, trace.grant = "granted", line
             case "denial":
-                late = trace.grant is not None and line.occurred_at < trace.grant.occurred_at
-                is_torn = late and trace.value in ("granted", "conflict")
-                trace.value = "conflict" if is_torn else "denied"
+                torn = trace.grant is not None and is_torn(trace.grant, line)
+                is_open = trace.value in ("granted", "conflict")
+                trace.value = "conflict" if torn and is_open else "denied"
                 denials.add(line)
             case _:
                 if denials.yield_to(line):

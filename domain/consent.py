@@ -98,7 +98,7 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
 
     A denial takes effect when received. A grant replaces a denial only if both its `occurred_at`
     and its `received_at` are later. A denial that occurred before a grant but arrived after it is
-    a `conflict`. An objection yields only to a later explicit grant that names the very topic.
+    a `conflict`, and so are a denial and a grant of one instant in both. An objection yields only to a later explicit grant that names the very topic.
     An imported yes counts only where nobody has said no. A suspicion is a `conflict` until a later
     explicit yes or no, and weakens no denial; that a yes is awaited is neither.
     """
@@ -118,8 +118,8 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
             case "suspicion":
                 suspicions.append(line)
             case "denial":
-                late = grant is not None and line.occurred_at < grant.occurred_at
-                value = "conflict" if late and value in ("granted", "conflict") else "denied"
+                torn = grant is not None and is_torn(grant, line)
+                value = "conflict" if torn and value in ("granted", "conflict") else "denied"
                 denials.append(line)
             case "imported":
                 if not (denials or objections or suspicions):
@@ -144,6 +144,16 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
     if grant is not None and grant.expires_at is not None and grant.expires_at <= now:
         return ConsentAnswer("expired", said)
     return ConsentAnswer(value, said)
+
+
+def is_torn(yes: Consent, no: Consent) -> bool:
+    """Whether a no that comes after a yes in the ledger does not undo it, but contradicts it.
+
+    It was said before, or neither of two explicit answers was first: said and received at once.
+    """
+    said_at, received_at = yes.occurred_at, yes.received_at
+    at_once = (no.occurred_at, no.received_at) == (said_at, received_at)
+    return no.occurred_at < said_at or (at_once and yes.kind == "grant")
 
 
 def _overtakes(grant: Consent, said_no: Iterable[Consent]) -> bool:

@@ -35,7 +35,27 @@ ADDED_UP: list[tuple[str, list[Consent], ConsentValue]] = [
     ("a no", [denial(MAY)], "denied"),
     ("a yes, then a no", [grant(MAY), denial(JUNE)], "denied"),
     ("a no, then a yes", [denial(MAY), grant(JUNE)], "granted"),
-    ("a no and a yes of one instant", [denial(MAY), grant(MAY)], "denied"),
+    ("a no and a yes of one instant", [denial(MAY), grant(MAY)], "conflict"),
+    ("two noes and a yes of one instant", [denial(MAY), grant(MAY), denial(MAY)], "conflict"),
+    (
+        "a no and a yes of one instant, the no received first",
+        [denial(MAY), late(grant(MAY), JUNE)],
+        "denied",
+    ),
+    (
+        "a no and a yes of one instant, the yes received first",
+        [grant(MAY), late(denial(MAY), JUNE)],
+        "denied",
+    ),
+    (
+        "a no and a yes of one instant, then a yes",
+        [denial(MAY), grant(MAY), grant(JUNE)],
+        "granted",
+    ),
+    ("a no and a yes of one instant, then a no", [denial(MAY), grant(MAY), denial(JUNE)], "denied"),
+    ("a no, then both of one instant", [denial(MAY), denial(JUNE), grant(JUNE)], "conflict"),
+    ("a no and a listed yes of one instant", [denial(MAY), line("imported", MAY)], "denied"),
+    ("a no and an awaited yes of one instant", [denial(MAY), line("pending", MAY)], "denied"),
     ("a yes said before the no, received after", [denial(JUNE), late(grant(MAY), JULY)], "denied"),
     ("a yes said after, received with the no", [late(denial(MAY), JULY), grant(JULY)], "denied"),
     (

@@ -557,6 +557,29 @@ def test_the_preview_of_an_undo_says_what_the_undo_keeps(
             assert "objection" in against(shop, line, "remind_by_email")
 
 
+def test_a_person_shows_who_ruled_on_them_when_and_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every ruling on a fragment of the person, in order; also of who was ruled apart from them."""
+    with open_shop(tmp_path / "w", store=None) as shop:
+        pair = merged(shop)
+        undo(shop, "2026-10-05T08:30:00Z")
+    place = ["--workspace", str(tmp_path / "w")]
+    told = [
+        ("together", "2026-10-05T08:02:00.000Z", "ida", "she said so"),
+        ("apart", "2026-10-05T08:30:00.000Z", "ida", "wrong"),
+    ]
+    for who in ("A", "B"):
+        assert main(["profile", "show", f"user_id:{who}", "--json", *place]) == 0
+        rulings = json.loads(capsys.readouterr().out)["rulings"]
+        assert [tuple(one[k] for k in ("ruling", "at", "by", "reason")) for one in rulings] == told
+        assert [one["fragments"] for one in rulings] == [sorted(pair)] * 2
+        assert main(["profile", "show", f"user_id:{who}", *place]) == 0
+        said = capsys.readouterr().out.partition("rulings\n")[2].splitlines()
+        assert "2026-10-05 08:02  ida: she said so" in said[0]
+        assert "2026-10-05 08:30  ida: wrong" in said[1]
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=EVENTS, size=st.integers(2, 8))
 def test_events_at_once_give_the_same_people(
