@@ -98,7 +98,8 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
 
     A denial takes effect when received. A grant replaces a denial only if both its `occurred_at`
     and its `received_at` are later. A denial that occurred before a grant but arrived after it is
-    a `conflict`, and so are a denial and a grant of one instant in both. An objection yields only to a later explicit grant that names the very topic.
+    a `conflict`, and so are a denial and a grant of one instant in both. An objection yields only
+    to a later explicit grant that names the very topic.
     An imported yes counts only where nobody has said no. A suspicion is a `conflict` until a later
     explicit yes or no, and weakens no denial; that a yes is awaited is neither.
     """

@@ -22,6 +22,7 @@ WHY: Mapping[Why, str] = {
     "limit": "one person would have too many of a kind",
     "apart": "somebody ruled that these are two people",
     "too many": "too many others bear it",
+    "blocked": "the workspace blocks it",
     "refused": "the customer will not be recognised by a device",
 }
 Printed = Iterator[str | dict[str, Any]]
@@ -228,7 +229,8 @@ def _link_text(link: Link, found: View) -> str:
 
 def _ruled_text(ruled: Ruled) -> str:
     pair = f"{ruled.one} and {ruled.other}"
-    return f"{ruled.ruling:<16}{pair:<32}  {_minute(ruled.at)}  {ruled.by}: {ruled.reason or 'no reason'}"
+    why = ruled.reason or "no reason"
+    return f"{ruled.ruling:<16}{pair:<32}  {_minute(ruled.at)}  {ruled.by}: {why}"
 
 
 def _known_text(known: Known, found: View) -> str:

@@ -233,6 +233,43 @@ def test_a_phone_that_will_not_be_tracked_joins_nobody(tmp_path: Path) -> None:
         assert [known.ns for known in one.whole.identifiers] == ["email"]
 
 
+@pytest.mark.parametrize("begin", ["events", "wake"])
+def test_a_value_that_is_blocked_later_unlinks_whom_it_had_linked(
+    tmp_path: Path, store: str, begin: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From the next start, before anything is decided, they are several again, and a no from while
+    they were one is on both sides; whom something else joins stays one."""
+    folder, tablet = tmp_path / "w", {"device_id": "SHOP-TABLET"}
+    with open_shop(folder, store=store, changes=ONLY_MAIL) as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", "A", email="a@x.example"),
+            named("page_viewed", "2026-10-05T08:01:00Z", {"email": "a@x.example", **tablet}),
+            consent("granted", "2026-10-05T08:02:00Z", "B", email="b@x.example"),
+            named("page_viewed", "2026-10-05T08:03:00Z", {"email": "b@x.example"}),
+            named("page_viewed", "2026-10-05T08:04:00Z", {"phone": "+491711234567", **tablet}),
+            named(
+                "consent_changed", "2026-10-05T08:06:00Z", {"phone": "+491711234567"},
+                value="objection", purpose="marketing",
+            ),
+        )  # fmt: skip
+        assert seen(shop, "phone:+491711234567") == seen(shop, "user_id:A")
+    blocked = ('device_id = ["null"', 'device_id = ["shop-tablet", "null"')
+    caplog.clear()
+    with open_shop(folder, store=store, changes={"settings.toml": blocked}) as shop:
+        if begin == "wake":
+            shop.wake("2026-10-05T08:30:00Z")
+        lines = [shop.one(cart("2026-10-05T09:00:00Z", user, cart_id=f"k-{user}")) for user in "AB"]
+        assert seen(shop, "phone:+491711234567") != seen(shop, "user_id:A")
+        assert seen(shop, "email:a@x.example") == seen(shop, "user_id:A")
+        assert [came_to(line)[1] for line in lines] == ["objection", None]
+        assert objects(shop, "phone:+491711234567")
+        (link,) = (one for one in seen(shop, "user_id:A").links if one.ns == "device_id")
+        assert link.why == "blocked"
+        assert verify(shop.database)
+    (told,) = (one.message for one in caplog.records if "blocked" in one.message)
+    assert told.endswith("was parted")
+
+
 def test_16_denied_and_granted_on_one_key(tmp_path: Path, store: str) -> None:
     """Case 16: denied + granted, same key (p@x). After merge: denied; promo denied `consent`, next
     null, and no conflict."""
