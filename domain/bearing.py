@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 
-from domain.consent import Consent, ConsentQuestion, covers, is_torn
+from domain.consent import Consent, ConsentQuestion, covers, is_torn, standing
 
 ROUNDS_MAX = 4
 
@@ -90,7 +90,7 @@ def bearing(lines: Iterable[Consent], asked: Asked) -> tuple[Consent, ...]:
     What is kept of a set is folded again among all that is kept, and where the answer is another
     one, more is kept; so it is exact, and long only where the lines themselves are of many scopes.
     """
-    ordered = sorted(lines, key=_order)
+    ordered = sorted(standing(list(lines)), key=_order)
     sets = _sets(ordered, asked)
     full = [_trace([ordered[index] for index in one]) for one in sets]
     kept = {line.ref for trace in full for line in trace.held}

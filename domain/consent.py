@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-ConsentKind = Literal["grant", "imported", "pending", "denial", "objection", "suspicion"]
-"""What a line is. `imported` is a yes out of a bulk import, `suspicion` what may have been a no."""
-RESTRICTING: frozenset[ConsentKind] = frozenset(("denial", "objection", "suspicion"))
+ConsentKind = Literal["grant", "imported", "pending", "denial", "objection", "suspicion", "lapse"]
+"""What a line is. `imported` is a yes out of a bulk import, `suspicion` what may have been a no, and
+`lapse` says that a contact point changed hands."""
+RESTRICTING: frozenset[ConsentKind] = frozenset(("denial", "objection", "suspicion", "lapse"))
 """The kinds that may only take something away."""
 ConsentValue = Literal["granted", "denied", "unset", "pending", "expired", "conflict", "objection"]
 PERMISSIONS = frozenset(
@@ -31,8 +32,8 @@ ConsentModel = Literal["opt_in", "opt_out", "exempt"]
 class Consent:
     """One line of the consent ledger. A `None` dimension means all of it.
 
-    A grant belongs to (`profile_id`, `contact_point`); a denial or a suspicion to the contact
-    point, for whoever uses it; an objection to the person, at every contact point of that
+    A grant belongs to (`profile_id`, `contact_point`), and lapses when the contact point changes
+    hands; a denial or a suspicion belongs to the contact point, for whoever uses it; an objection to the person, at every contact point of that
     controller. `contact_point` is the point's keyed fingerprint.
     """
 
@@ -86,7 +87,7 @@ def covers(line: Consent, ask: ConsentQuestion) -> bool:
             return False
     if line.kind == "objection":
         return line.profile_id in ask.profile_ids
-    if line.kind in ("denial", "suspicion") and line.contact_point is not None:
+    if line.kind in ("denial", "suspicion", "lapse") and line.contact_point is not None:
         return line.contact_point == ask.contact_point
     if line.profile_id not in ask.profile_ids:
         return False
@@ -101,10 +102,11 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
     a `conflict`, and so are a denial and a grant of one instant in both. An objection yields only
     to a later explicit grant that names the very topic.
     An imported yes counts only where nobody has said no. A suspicion is a `conflict` until a later
-    explicit yes or no, and weakens no denial; that a yes is awaited is neither.
+    explicit yes or no, and weakens no denial; that a yes is awaited is neither. A yes that has
+    lapsed counts as never given: a no that it had replaced holds again.
     """
     relevant = sorted(
-        (line for line in lines if covers(line, ask)),
+        standing([line for line in lines if covers(line, ask)]),
         key=lambda line: (line.received_at, line.occurred_at, line.kind != "grant", line.ref),
     )
     value: ConsentValue = "unset"
@@ -145,6 +147,26 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
     if grant is not None and grant.expires_at is not None and grant.expires_at <= now:
         return ConsentAnswer("expired", said)
     return ConsentAnswer(value, said)
+
+
+def standing(lines: Sequence[Consent]) -> Sequence[Consent]:
+    """The lines that still say something: without every yes given, whenever it was received, at a
+    contact point that has changed hands since, and without the word of that."""
+    lapses = [line for line in lines if line.kind == "lapse"]
+    if not lapses:
+        return lines
+    until: dict[tuple[str, str | None], datetime] = {}
+    for one in lapses:
+        at = (one.controller, one.contact_point)
+        until[at] = max(one.occurred_at, until.get(at, one.occurred_at))
+    return [line for line in lines if line.kind != "lapse" and not _has_lapsed(line, until)]
+
+
+def _has_lapsed(line: Consent, until: Mapping[tuple[str, str | None], datetime]) -> bool:
+    if line.kind in RESTRICTING or line.contact_point is None:
+        return False
+    changed_at = until.get((line.controller, line.contact_point))
+    return changed_at is not None and line.occurred_at <= changed_at
 
 
 def is_torn(yes: Consent, no: Consent) -> bool:

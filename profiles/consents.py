@@ -30,6 +30,7 @@ MESSAGE_EVENT = "message_received"
 UNSUBSCRIBED_EVENT = "unsubscribed"
 DELIVERED_EVENT = "message_delivered"
 VERIFIED_EVENT = "address_verified"
+REASSIGNED_EVENT = "address_reassigned"
 OBSERVED_EVENT = "contact_observed"
 GROUPS_MAX = 8
 
@@ -166,6 +167,28 @@ def _no(event: Event, kind: ConsentKind, terms: Terms) -> Statement:
         topic=readable(event, "topic"),
         address=readable(event, "contact_point"),
         expires_at=None,  # a no never expires
+        evidence=evidence(event),
+    )
+
+
+def lapse(event: Event) -> Statement | None:
+    """What this event says of an address that somebody else has now, or None.
+
+    Raises `InputError` where it does not say which.
+    """
+    if event.name != REASSIGNED_EVENT:
+        return None
+    address = _text(event, "contact_point")
+    if address is None:
+        raise _invalid(event, "contact_point", "is missing", "say which address changed hands")
+    return Statement(
+        kind="lapse",
+        brand=None,
+        channel=None,
+        purpose=None,
+        topic=None,
+        address=address,
+        expires_at=None,
         evidence=evidence(event),
     )
 

@@ -74,6 +74,40 @@ ADDED_UP: list[tuple[str, list[Consent], ConsentValue]] = [
     ("a yes that ends soon", [grant(MAY, expires_at=NOW + timedelta(microseconds=1))], "granted"),
     ("a yes that ended, then a yes", [grant(MAY, expires_at=at(JUNE)), grant(JULY)], "granted"),
     ("a no that came after a yes ended", [grant(MAY, expires_at=at(JUNE)), denial(JULY)], "denied"),
+    ("a yes, then the address changed hands", [grant(MAY), line("lapse", JUNE)], "unset"),
+    ("a yes as the address changed hands", [grant(MAY), line("lapse", MAY)], "unset"),
+    (
+        "an awaited and a listed yes, then the address changed hands",
+        [line("pending", MAY), line("imported", MAY, ref="2"), line("lapse", JUNE)],
+        "unset",
+    ),
+    (
+        "a yes from before the address changed hands, received after",
+        [line("lapse", JUNE), late(grant(MAY), JULY)],
+        "unset",
+    ),
+    (
+        "an address that changed hands, heard after a new yes",
+        [grant(JULY), late(line("lapse", JUNE), AUGUST)],
+        "granted",
+    ),
+    ("an address that changed hands, then a yes", [line("lapse", MAY), grant(JUNE)], "granted"),
+    ("a no, then the address changed hands", [denial(MAY), line("lapse", JUNE)], "denied"),
+    (
+        "a no, a yes, then the address changed hands",
+        [denial(MAY), grant(JUNE), line("lapse", JULY)],
+        "denied",
+    ),
+    (
+        "another address changed hands",
+        [grant(MAY), line("lapse", JUNE, contact_point=PHONE)],
+        "granted",
+    ),
+    (
+        "an address changed hands, as another controller heard",
+        [grant(MAY), line("lapse", JUNE, controller="bank")],
+        "granted",
+    ),
     ("an objection", [objection(MAY)], "objection"),
     ("a yes, then an objection", [grant(MAY), objection(JUNE)], "objection"),
     ("an objection, then a yes to everything", [objection(MAY), grant(JUNE)], "objection"),
@@ -140,6 +174,19 @@ def test_a_line_that_names_no_dimension_means_all_of_it() -> None:
     """A no to everything is a no to this."""
     everything = denial(JUNE, brand=None, channel=None, purpose=None, topic=None)
     assert said(grant(MAY), everything) == "denied"
+
+
+def test_a_yes_lapses_for_everybody_who_gave_one_there() -> None:
+    """Whoever tells of it, an address that changed hands is the new one's."""
+    gone = line("lapse", JUNE, profile_id="q", brand=None, purpose=None)
+    assert said(grant(MAY), gone) == "unset"
+    assert said(grant(MAY, contact_point=None), gone) == "granted"
+
+
+def test_an_objection_comes_back_when_the_yes_lapses_that_it_yielded_to() -> None:
+    """It holds at every address there will be, and no yes stands against it."""
+    gone = line("lapse", JULY, topic=None)
+    assert said(objection(MAY), grant(JUNE, topic="shoes"), gone, ask=SHOES) == "objection"
 
 
 SHOES = replace(ASK, topic="shoes")
