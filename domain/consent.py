@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 ConsentKind = Literal["grant", "imported", "pending", "denial", "objection", "suspicion", "lapse"]
-"""What a line is. `imported` is a yes out of a bulk import, `suspicion` what may have been a no, and
+"""What a line is. `imported` is a yes out of a bulk import, `suspicion` what may have been a no,
 `lapse` says that a contact point changed hands."""
 RESTRICTING: frozenset[ConsentKind] = frozenset(("denial", "objection", "suspicion", "lapse"))
 """The kinds that may only take something away."""
@@ -33,7 +33,8 @@ class Consent:
     """One line of the consent ledger. A `None` dimension means all of it.
 
     A grant belongs to (`profile_id`, `contact_point`), and lapses when the contact point changes
-    hands; a denial or a suspicion belongs to the contact point, for whoever uses it; an objection to the person, at every contact point of that
+    hands, which its brand and purpose do not narrow; a denial or a suspicion belongs to the contact
+    point, for whoever uses it; an objection to the person, at every contact point of that
     controller. `contact_point` is the point's keyed fingerprint.
     """
 
@@ -77,6 +78,8 @@ def covers(line: Consent, ask: ConsentQuestion) -> bool:
     """Whether a line bears on a question at all."""
     if line.controller != ask.controller:
         return False
+    if line.kind == "lapse":  # whose the point is now is so whatever is asked
+        return line.contact_point == ask.contact_point
     for said, asked in (
         (line.brand, ask.brand),
         (line.channel, ask.channel),
@@ -87,7 +90,7 @@ def covers(line: Consent, ask: ConsentQuestion) -> bool:
             return False
     if line.kind == "objection":
         return line.profile_id in ask.profile_ids
-    if line.kind in ("denial", "suspicion", "lapse") and line.contact_point is not None:
+    if line.kind in ("denial", "suspicion") and line.contact_point is not None:
         return line.contact_point == ask.contact_point
     if line.profile_id not in ask.profile_ids:
         return False

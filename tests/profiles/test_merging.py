@@ -289,6 +289,98 @@ def test_16_denied_and_granted_on_one_key(tmp_path: Path, store: str) -> None:
         assert against(shop, line, "remind_by_email") == ["consent"]
 
 
+NO = {"value": "denied", "channel": "email", "contact_point": "p@x.example"}
+TOPIC = {"topic": "carts"}
+
+
+@pytest.mark.parametrize(
+    ("no", "yes", "code"),
+    [
+        (NO, {}, "consent"),
+        ({**NO, "purpose": "marketing"}, {}, "consent"),
+        ({"value": "denied", "channel": "email"}, {}, "consent"),
+        ({**NO, "purpose": "marketing"}, TOPIC, "consent"),
+        ({**NO, "purpose": "marketing", **TOPIC}, {}, "consent"),
+        ({"value": "objection", "purpose": "marketing"}, TOPIC, "objection"),
+        ({**NO, "purpose": "marketing", "topic": "hats"}, {}, None),
+        ({**NO, "channel": "sms", "contact_point": "+491701234567"}, {}, None),
+    ],
+)
+@pytest.mark.parametrize("how", ["event", "ruling"])
+def test_16_a_later_yes_of_another_fragment(
+    tmp_path: Path, how: str, no: Names, yes: Names, code: str | None
+) -> None:
+    """Case 16 in the other order: one fragment said no, another yes, later, at that address. While
+    they are two the yes holds; as one they are denied what both are about, the merging event's own
+    message included, until the whole person agrees again."""
+    mail = {"email": "p@x.example"}
+    with open_shop(tmp_path / "w", changes=ONLY_MAIL) as shop:
+        shop.run(
+            named("consent_changed", "2026-10-05T08:00:00Z", {"anonymous_id": "v1"}, **no),
+            consent("granted", "2026-10-05T08:10:00Z", "u1", **mail, **yes),
+        )
+        before = shop.one(cart("2026-10-05T09:00:00Z", "u1"))
+        assert came_to(before)[:2] == ("permitted", None)
+        if how == "event":
+            joins = cart("2026-10-07T09:00:00Z", "u1", cart_id="k-2", anonymous_id="v1")
+        else:
+            registry(shop).merge(
+                "user_id:u1", "anonymous_id:v1", by="ida", reason="", at=at("2026-10-07T08:00:00Z")
+            )
+            joins = cart("2026-10-07T09:00:00Z", "u1", cart_id="k-2")
+        after = shop.one(joins)
+        assert len(seen(shop, "user_id:u1").members) == 2
+        assert came_to(after)[:2] == ("denied" if code else "permitted", code)
+        later = shop.one(cart("2026-10-09T09:00:00Z", "u1", cart_id="k-3"))
+        assert came_to(later)[:2] == ("denied" if code else "permitted", code)
+        again = [one["topic"] for one in shop.rows("consents") if one["source"] == "merge"]
+        about_hats = no.get("topic") == "hats"
+        assert len(again) == (code is not None or about_hats)
+        assert not about_hats or again == ["hats"]
+        shop.run(consent("granted", "2026-10-10T08:00:00Z", "u1", **mail, **TOPIC))
+        last = shop.one(cart("2026-10-12T09:00:00Z", "u1", cart_id="k-4"))
+        assert came_to(last)[:2] == ("permitted", None)
+        assert verify(shop.database)
+
+
+def test_a_yes_from_while_they_were_one_holds_when_they_are_one_again(tmp_path: Path) -> None:
+    """It replaced the no as the same person's, and goes on doing so; nothing is said again."""
+    with open_shop(tmp_path / "w", changes=ONLY_MAIL) as shop:
+        joined = {"user_id": "u1", "anonymous_id": "v1"}
+        personal = {"purpose": "personalise", "email": "p@x.example"}
+        shop.run(
+            named("consent_changed", "2026-10-05T08:00:00Z", {"anonymous_id": "v1"}, **NO),
+            named("page_viewed", "2026-10-05T08:05:00Z", joined),
+            consent("granted", "2026-10-05T08:10:00Z", "u1", email="p@x.example"),
+            consent("denied", "2026-10-05T08:20:00Z", "u1", None, purpose="personalise"),
+        )
+        assert len(seen(shop, "user_id:u1").members) == 1
+        shop.run(consent("granted", "2026-10-05T08:30:00Z", "u1", **personal))
+        assert len(seen(shop, "user_id:u1").members) == 2
+        line = shop.one(cart("2026-10-05T09:00:00Z", "u1"))
+        assert line["action"] == "remind_by_email"
+        assert "merge" not in {one["source"] for one in shop.rows("consents")}
+
+
+def test_the_preview_of_a_merge_says_what_it_denies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The yes that a merge ends is foretold, and the merge, done, says the same."""
+    with open_shop(tmp_path / "w", store=None) as shop:
+        shop.run(
+            named("consent_changed", "2026-10-05T08:00:00Z", {"anonymous_id": "v1"}, **NO),
+            consent("granted", "2026-10-05T08:10:00Z", "u1", email="p@x.example"),
+        )
+    words = ["user_id:u1", "anonymous_id:v1", "--json", "--at", "2026-10-05T08:30:00Z"]
+    words += ["--workspace", str(tmp_path / "w")]
+    told = []
+    for command in (["merge-preview"], ["merge"]):
+        assert main(["profile", *command, *words]) == 0
+        told.append(json.loads(capsys.readouterr().out)["consents_that_change"])
+    assert told[0] == told[1]
+    assert {(one["before"], one["after"]) for one in told[0]} == {("granted", "denied")}
+
+
 def came_to(line: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
     """Verdict, code and next eligible instant of a line."""
     return line["verdict"], line["code"], line["next_eligible_at"]
