@@ -126,7 +126,7 @@ def consent_statement(event: Event, terms: Terms) -> Statement | None:
     """
     if event.name != CONSENT_EVENT:
         return None
-    kind = _kind(event)
+    kind = kind_said(event)
     if kind is None:
         raise _invalid(event, "value", "is none that is known", f"use one of {', '.join(_KINDS)}")
     if kind in ("denial", "objection"):
@@ -227,11 +227,11 @@ def restricts(event: Event) -> bool:
     """Whether this event says no, complains, blocks or bounces: what must not be lost with it."""
     if event.name in _RESTRICTING_EVENTS:
         return True
-    return event.name == CONSENT_EVENT and _kind(event) in ("denial", "objection")
+    return event.name == CONSENT_EVENT and kind_said(event) in ("denial", "objection")
 
 
-def _kind(event: Event) -> ConsentKind | None:
-    """What is said, or None where nobody can tell."""
+def kind_said(event: Event) -> ConsentKind | None:
+    """What a `consent_changed` says, or None where nobody can tell."""
     value = event.properties.get("value")
     if value is False:
         return "denial"

@@ -144,6 +144,20 @@ def test_a_list_is_imported_once(shop: Path, capsys: pytest.CaptureFixture[str])
     assert f"{path}:6: " in text
 
 
+@pytest.mark.parametrize("word", ["no", "false", "Opted-Out", "unsubscribed", "DENIED "])
+def test_another_systems_word_for_a_no_counts_as_one(
+    shop: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    """It is a no in the ledger, and in the summary, in CSV as in JSON."""
+    path = listed(shop, f"email,value,channel,purpose\n{MAIL},{word},email,marketing\n")
+    said = {"email": "b@x.example", "value": word, "channel": "email", "purpose": "marketing"}
+    lines = listed(shop, json.dumps(said) + "\n", "list.jsonl")
+    for name in (path, lines):
+        summary = asked(capsys, shop, "import", name, "--at", AT)
+        assert (summary["rows"], summary["denied"], summary["dead"]) == (1, 1, 0)
+    assert value(capsys, shop) == value(capsys, shop, "email:b@x.example") == "denied"
+
+
 def test_json_says_what_csv_says(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Lines, an array and CSV with semicolons make the same statements: the later are repeats."""
     rows = [
