@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from domain.consent import ConsentKind
+from domain.consent import RESTRICTING, ConsentKind
 from domain.context import Blocks
 from domain.errors import InputError
 from domain.event import Event
@@ -39,6 +39,7 @@ _KINDS: Mapping[str, ConsentKind] = {
     "denied": "denial",
     "objection": "objection",
     "pending": "pending",
+    "suspicion": "suspicion",
 }
 # What lists of other systems call a no. There are no such words for a yes.
 _NOES = frozenset(
@@ -129,7 +130,7 @@ def consent_statement(event: Event, terms: Terms) -> Statement | None:
     kind = kind_said(event)
     if kind is None:
         raise _invalid(event, "value", "is none that is known", f"use one of {', '.join(_KINDS)}")
-    if kind in ("denial", "objection"):
+    if kind in RESTRICTING:
         return _no(event, kind, terms)
     return _yes(event, kind, terms)
 
@@ -227,7 +228,7 @@ def restricts(event: Event) -> bool:
     """Whether this event says no, complains, blocks or bounces: what must not be lost with it."""
     if event.name in _RESTRICTING_EVENTS:
         return True
-    return event.name == CONSENT_EVENT and kind_said(event) in ("denial", "objection")
+    return event.name == CONSENT_EVENT and kind_said(event) in RESTRICTING
 
 
 def kind_said(event: Event) -> ConsentKind | None:

@@ -104,6 +104,21 @@ def test_a_message_that_contains_a_stop_word_is_a_conflict_until_resolved(tmp_pa
         assert "consent" not in against
 
 
+def test_a_classifiers_suspicion_is_a_conflict_until_resolved(tmp_path: Path) -> None:
+    """It blocks, `consent_conflict`, at that address; an explicit yes that is later clears it."""
+    changes = {"journeys/abandoned_cart.yaml": (ACTIONS, "actions: [remind_by_email]")}
+    with open_shop(tmp_path / "w", changes=changes) as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", email=MAIL),
+            consent("suspicion", "2026-10-05T08:10:00Z", email=MAIL, reason="0.8 an opt-out"),
+        )
+        assert by_action(shop, "2026-10-05T09:00:00Z", "k-1") == {
+            "remind_by_email": ("consent_conflict",)
+        }
+        shop.run(consent("granted", "2026-10-05T10:00:00Z", email=MAIL))
+        assert by_action(shop, "2026-10-05T11:00:00Z", "k-2") == {"remind_by_email": ()}
+
+
 @pytest.mark.parametrize(("text", "allowed"), [("START", True), ("unstop", True), ("YES", False)])
 def test_only_start_brings_messages_back(tmp_path: Path, text: str, allowed: bool) -> None:
     """START and UNSTOP are a yes after a STOP; YES is none."""
