@@ -107,7 +107,7 @@ class Access:
             del rows["decisions"]  # what they say is explained, and names no rule that is withheld
             rows["suppressions"] = [self._suppression(row) for row in rows["suppressions"]]
             rows["requests"] = [_asked(row) for row in rows["requests"] if _is_theirs(row)]
-            for name in ("approvals", "approval_votes"):
+            for name in ("approvals", "approval_votes", "rulings"):
                 rows[name] = [_without_words(row) for row in rows[name]]
         return {
             "person": dict(portrait),
@@ -171,7 +171,7 @@ def _asked(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An approval or a vote without its rule, which may be withheld, and a colleague's remarks."""
+    """A row without the rule it rests on, which may be withheld, and a colleague's remarks."""
     withheld = {key: "unavailable" for key in ("rule", "reason") if key in row}
     return {**row, **withheld}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agents.templates import fill
+from agents.templates import fill, for_others_eyes
 from agents.workspace import Workspace
 from domain.action import Action, Step
 from domain.context import INSTANCES_OF_JOURNEY_MAX, ContactPoint, Context
@@ -189,17 +189,19 @@ def _message(
 ) -> dict[str, Any]:
     action, point = candidate.action, candidate.contact_point
     brand = workspace.brands[candidate.brand]
-    fields: dict[str, Any] = {**_personal(workspace, context), "brand.title": brand.title}
+    fields = _personal(workspace, context)
+    if point is not None and point.shared:
+        fields = for_others_eyes(fields, workspace.policies.fields)
+    fields |= {"brand.title": brand.title}
     offer = workspace.offers.get(action.offer or "")
     if offer is not None:
         fields |= {"offer.title": offer.title, "offer.worth": str(offer.worth)}
-    shared = point is not None and point.shared
     return {
         "channel": action.channel,
         "to": point.address if point else context.profile_id,
         "sender": brand.senders.get(action.channel or "", ""),
-        "subject": fill(action.subject, fields, shared=shared),
-        "body": fill(action.body, fields, shared=shared),
+        "subject": fill(action.subject, fields),
+        "body": fill(action.body, fields),
         "headers": _headers(workspace, candidate, context, seal),
     }
 
@@ -225,7 +227,7 @@ def _headers(
     return headers(url, seal, about)
 
 
-def _personal(workspace: Workspace, context: Context) -> Mapping[str, Any]:
+def _personal(workspace: Workspace, context: Context) -> dict[str, Any]:
     labels = workspace.policies.fields
     return {
         name: value

@@ -1,8 +1,8 @@
 """Fills the declared merge fields of a message, and nothing else.
 
 `{{ profile.first_name | there }}` is a field with what to say where it is absent. An optional
-field without such a default is refused at load. To a shared contact point goes no `profile` field
-and no field whose own name ends in `name`: somebody else may read it.
+field without such a default is refused at load. To a shared contact point goes no `profile` field,
+and no words out of the event that may name somebody: somebody else may read them.
 """
 
 from __future__ import annotations
@@ -54,13 +54,24 @@ def check_template(
         )
 
 
-def fill(text: str, fields: Mapping[str, Any], *, shared: bool) -> str:
+def for_others_eyes(fields: Mapping[str, Any], labels: Mapping[str, FieldLabel]) -> dict[str, Any]:
+    """The fields that may go to an address which others share: numbers, and words of which their
+    label says that they name nobody."""
+    return {name: value for name, value in fields.items() if _is_impersonal(name, value, labels)}
+
+
+def _is_impersonal(name: str, value: Any, labels: Mapping[str, FieldLabel]) -> bool:
+    if name.startswith("profile."):
+        return False
+    label = labels.get(name)
+    return isinstance(value, bool | int | float) or (label is not None and label.names == "nobody")
+
+
+def fill(text: str, fields: Mapping[str, Any]) -> str:
     """The text with its fields filled in; every value is one bounded line."""
 
     def value(match: re.Match[str]) -> str:
         name, default = match.group(1), match.group(2) or ""
-        if shared and (name.startswith("profile.") or name.endswith("name")):
-            return default
         found = fields.get(name)
         return default if found is None else _spoken(found)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 
-from domain.consent import Consent, ConsentQuestion, covers
+from domain.consent import Consent, ConsentQuestion, covers, is_torn, last_said, standing
 
 ROUNDS_MAX = 4
 
@@ -90,7 +90,7 @@ def bearing(lines: Iterable[Consent], asked: Asked) -> tuple[Consent, ...]:
     What is kept of a set is folded again among all that is kept, and where the answer is another
     one, more is kept; so it is exact, and long only where the lines themselves are of many scopes.
     """
-    ordered = sorted(lines, key=_order)
+    ordered = sorted(standing(list(lines)), key=_order)
     sets = _sets(ordered, asked)
     full = [_trace([ordered[index] for index in one]) for one in sets]
     kept = {line.ref for trace in full for line in trace.held}
@@ -170,14 +170,14 @@ def _trace(lines: Sequence[Consent]) -> _Trace:
                 if denials.last is None and objections.last is None and not suspicions:
                     trace.value, trace.grant = "granted", line
             case "denial":
-                late = trace.grant is not None and line.occurred_at < trace.grant.occurred_at
-                is_torn = late and trace.value in ("granted", "conflict")
-                trace.value = "conflict" if is_torn else "denied"
+                torn = trace.grant is not None and is_torn(trace.grant, line)
+                is_open = trace.value in ("granted", "conflict")
+                trace.value = "conflict" if torn and is_open else "denied"
                 denials.add(line)
             case _:
                 if denials.yield_to(line):
-                    trace.value = "granted" if line.kind == "grant" else "pending"
-                    trace.grant = line
+                    trace.grant = last_said(trace.grant, line)
+                    trace.value = "pending" if trace.grant.kind == "pending" else "granted"
                     if line.kind == "grant":
                         suspicions = [one for one in suspicions if not _is_after(line, one)]
                 clears = line.kind == "grant" and line.topic is not None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-ConsentKind = Literal["grant", "imported", "pending", "denial", "objection", "suspicion"]
-"""What a line is. `imported` is a yes out of a bulk import, `suspicion` what may have been a no."""
-RESTRICTING: frozenset[ConsentKind] = frozenset(("denial", "objection", "suspicion"))
+ConsentKind = Literal["grant", "imported", "pending", "denial", "objection", "suspicion", "lapse"]
+"""What a line is. `imported` is a yes out of a bulk import, `suspicion` what may have been a no,
+`lapse` says that a contact point changed hands."""
+RESTRICTING: frozenset[ConsentKind] = frozenset(("denial", "objection", "suspicion", "lapse"))
 """The kinds that may only take something away."""
 ConsentValue = Literal["granted", "denied", "unset", "pending", "expired", "conflict", "objection"]
 PERMISSIONS = frozenset(
@@ -31,7 +32,8 @@ ConsentModel = Literal["opt_in", "opt_out", "exempt"]
 class Consent:
     """One line of the consent ledger. A `None` dimension means all of it.
 
-    A grant belongs to (`profile_id`, `contact_point`); a denial or a suspicion to the contact
+    A grant belongs to (`profile_id`, `contact_point`), and lapses when the contact point changes
+    hands, which its brand and purpose do not narrow; a denial or a suspicion belongs to the contact
     point, for whoever uses it; an objection to the person, at every contact point of that
     controller. `contact_point` is the point's keyed fingerprint.
     """
@@ -74,6 +76,8 @@ def covers(line: Consent, ask: ConsentQuestion) -> bool:
     """Whether a line bears on a question at all."""
     if line.controller != ask.controller:
         return False
+    if line.kind == "lapse":  # whose the point is now is so whatever is asked
+        return line.contact_point == ask.contact_point
     # Written out, since every verdict on a contact asks it of every line.
     if line.brand is not None and line.brand != ask.brand:
         return False
@@ -97,13 +101,15 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
 
     A denial takes effect when received. A grant replaces a denial only if both its `occurred_at`
     and its `received_at` are later. A denial that occurred before a grant but arrived after it is
-    a `conflict`. An objection yields only to a later explicit grant that names the very topic.
+    a `conflict`, and so are a denial and a grant of one instant in both. An objection yields only
+    to a later explicit grant that names the very topic. Of two grants the one said last counts.
     An imported yes counts only where nobody has said no. A suspicion is a `conflict` until a later
-    explicit yes or no, and weakens no denial; that a yes is awaited is neither.
+    explicit yes or no, and weakens no denial; that a yes is awaited is neither. A yes that has
+    lapsed counts as never given: a no that it had replaced holds again.
     """
-    relevant = [line for line in lines if covers(line, ask)]
+    relevant = standing([line for line in lines if covers(line, ask)])
     if len(relevant) > 1:
-        relevant.sort(key=_by_receipt)
+        relevant = sorted(relevant, key=_by_receipt)
     value: ConsentValue = "unset"
     grant: Consent | None = None
     denials: list[Consent] = []
@@ -116,16 +122,16 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
             case "suspicion":
                 suspicions.append(line)
             case "denial":
-                late = grant is not None and line.occurred_at < grant.occurred_at
-                value = "conflict" if late and value in ("granted", "conflict") else "denied"
+                torn = grant is not None and is_torn(grant, line)
+                value = "conflict" if torn and value in ("granted", "conflict") else "denied"
                 denials.append(line)
             case "imported":
                 if not (denials or objections or suspicions):
                     value, grant = "granted", line
             case "grant" | "pending":
                 if _overtakes(line, denials):
-                    value = "granted" if line.kind == "grant" else "pending"
-                    grant = line
+                    grant = last_said(grant, line)
+                    value = "pending" if grant.kind == "pending" else "granted"
                     if line.kind == "grant":
                         suspicions = [one for one in suspicions if not _overtakes(line, (one,))]
                 if line.kind == "grant" and line.topic is not None and _overtakes(line, objections):
@@ -146,6 +152,46 @@ def answer(lines: Iterable[Consent], ask: ConsentQuestion, now: datetime) -> Con
 
 def _by_receipt(line: Consent) -> tuple[datetime, datetime, bool, str]:
     return line.received_at, line.occurred_at, line.kind != "grant", line.ref
+
+
+def standing(lines: Sequence[Consent]) -> Sequence[Consent]:
+    """The lines that still say something: without every yes given, whenever it was received, at a
+    contact point that has changed hands since, and without the word of that."""
+    lapses = [line for line in lines if line.kind == "lapse"]
+    if not lapses:
+        return lines
+    until: dict[tuple[str, str | None], datetime] = {}
+    for one in lapses:
+        at = (one.controller, one.contact_point)
+        until[at] = max(one.occurred_at, until.get(at, one.occurred_at))
+    return [line for line in lines if line.kind != "lapse" and not _has_lapsed(line, until)]
+
+
+def _has_lapsed(line: Consent, until: Mapping[tuple[str, str | None], datetime]) -> bool:
+    if line.kind in RESTRICTING or line.contact_point is None:
+        return False
+    changed_at = until.get((line.controller, line.contact_point))
+    return changed_at is not None and line.occurred_at <= changed_at
+
+
+def last_said(kept: Consent | None, line: Consent) -> Consent:
+    """Of a yes and one that came in after it, the one that was said last, until when it says.
+
+    What a customer said outdoes what a list told.
+    """
+    if kept is None or kept.kind == "imported" or line.occurred_at >= kept.occurred_at:
+        return line
+    return kept
+
+
+def is_torn(yes: Consent, no: Consent) -> bool:
+    """Whether a no that comes after a yes in the ledger does not undo it, but contradicts it.
+
+    It was said before, or neither of two explicit answers was first: said and received at once.
+    """
+    said_at, received_at = yes.occurred_at, yes.received_at
+    at_once = (no.occurred_at, no.received_at) == (said_at, received_at)
+    return no.occurred_at < said_at or (at_once and yes.kind == "grant")
 
 
 def _overtakes(grant: Consent, said_no: Iterable[Consent]) -> bool:

@@ -13,6 +13,7 @@ from domain.consent import Consent
 from domain.journey import Arm, Instance
 from domain.verdict import EVERYONE, Audience
 
+Names = Literal["person", "nobody"]
 FieldType = Literal["string", "int", "double", "bool"]
 Category = Literal["ordinary", "sensitive", "special", "secret"]
 Use = Literal["decide", "personalise", "learn", "model", "analytics"]
@@ -33,7 +34,8 @@ class FieldLabel:
     """What a context field is, whose it is, and what it may serve.
 
     `name` is dotted (`profile.plan`, `event.value`, `signal.open_cases`). An optional field must
-    be guarded with `has()` in rules. Fields that no label names never enter a context.
+    be guarded with `has()` in rules. Fields that no label names never enter a context. `names` says
+    whether its words may be somebody's name, or never are, like a number of an order.
     """
 
     name: str
@@ -43,6 +45,7 @@ class FieldLabel:
     category: Category = "ordinary"
     uses: tuple[Use, ...] = ("decide",)
     retention: Retention = "erasable"
+    names: Names = "person"
     place: str = ""
 
 

@@ -157,6 +157,7 @@ def _fields(loaded: Iterable[Loaded]) -> dict[str, FieldLabel]:
                 category=entry.category,
                 uses=tuple(entry.uses),
                 retention=entry.retention,
+                names=entry.names,
                 place=place,
             )
     return fields

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from domain.budget import Period
 from domain.caps import Counts, Per
-from domain.context import Category, FieldType, Retention, Use
+from domain.context import Category, FieldType, Names, Retention, Use
 from domain.verdict import Audience
 from domain.windows import Unit, WeekStart
 from policies.documents import (
@@ -41,7 +41,11 @@ class Strict(BaseModel):
 
 
 class FieldEntry(Strict):
-    """A context field: its type, whose it is, and what it may serve."""
+    """A context field: its type, whose it is, and what it may serve.
+
+    Words out of an event go to an address that others share only where `names: nobody` says that
+    they are nobody's name: those of an order's number do, those of a passenger do not.
+    """
 
     type: FieldType = Field(examples=["string"])
     optional: bool = True
@@ -49,6 +53,7 @@ class FieldEntry(Strict):
     category: Category = "ordinary"
     uses: list[Use] = Field(default=["decide"], min_length=1)
     retention: Retention = "erasable"
+    names: Names = "person"
 
 
 JurisdictionCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]

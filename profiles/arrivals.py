@@ -61,12 +61,12 @@ class Draft:
     `keys` are contention keys that the event moves beside the person's, `reads` those of all that
     its verdict reads. `domains` are fingerprints
     of the domains of `points`, `household` that of what the person's household is called.
-    `entering` is the instance that the event names of each journey it
-    concerns. `asks` says that there is something to decide: most events trigger no journey and end
-    none by a condition. `reached` is an address as written, and whether it works. `opted_out` says
-    that this very message ended what was not ended before. `lift` is what is blocked no more and
-    `lifted` its ids, `opened_case` the reason of a case that somebody else opened. `before` is what
-    the person had done before this pass, by brand.
+    `entering` is the instance that the event names of each journey it concerns. `said_again` are
+    noes of those who turned out to be one person. `asks` says that there is something to decide:
+    most events trigger no journey and end none by a condition. `reached` is an address as written,
+    and whether it works. `opted_out` says that this very message ended what was not ended before.
+    `lift` is what is blocked no more and `lifted` its ids, `opened_case` the reason of a case that
+    somebody else opened. `before` is what the person had done before this pass, by brand.
     """
 
     perceived: Perceived
@@ -77,6 +77,7 @@ class Draft:
     opened_case: str | None = None
     reached: tuple[ReachKind, str] | None = None
     consent_lines: list[Consent] = field(default_factory=list)
+    said_again: tuple[Consent, ...] = ()
     block_lines: list[Suppression] = field(default_factory=list)
     lifted: set[str] = field(default_factory=set)
     points: tuple[ContactPoint, ...] = ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from domain.consent import ConsentKind
+from domain.consent import RESTRICTING, ConsentKind
 from domain.context import Blocks
 from domain.errors import InputError
 from domain.event import Event
@@ -30,6 +30,7 @@ MESSAGE_EVENT = "message_received"
 UNSUBSCRIBED_EVENT = "unsubscribed"
 DELIVERED_EVENT = "message_delivered"
 VERIFIED_EVENT = "address_verified"
+REASSIGNED_EVENT = "address_reassigned"
 OBSERVED_EVENT = "contact_observed"
 GROUPS_MAX = 8
 
@@ -38,6 +39,7 @@ _KINDS: Mapping[str, ConsentKind] = {
     "denied": "denial",
     "objection": "objection",
     "pending": "pending",
+    "suspicion": "suspicion",
 }
 # What lists of other systems call a no. There are no such words for a yes.
 _NOES = frozenset(
@@ -125,10 +127,10 @@ def consent_statement(event: Event, terms: Terms) -> Statement | None:
     """
     if event.name != CONSENT_EVENT:
         return None
-    kind = _kind(event)
+    kind = kind_said(event)
     if kind is None:
         raise _invalid(event, "value", "is none that is known", f"use one of {', '.join(_KINDS)}")
-    if kind in ("denial", "objection"):
+    if kind in RESTRICTING:
         return _no(event, kind, terms)
     return _yes(event, kind, terms)
 
@@ -170,6 +172,28 @@ def _no(event: Event, kind: ConsentKind, terms: Terms) -> Statement:
     )
 
 
+def lapse(event: Event) -> Statement | None:
+    """What this event says of an address that somebody else has now, or None.
+
+    Raises `InputError` where it does not say which.
+    """
+    if event.name != REASSIGNED_EVENT:
+        return None
+    address = _text(event, "contact_point")
+    if address is None:
+        raise _invalid(event, "contact_point", "is missing", "say which address changed hands")
+    return Statement(
+        kind="lapse",
+        brand=None,
+        channel=None,
+        purpose=None,
+        topic=None,
+        address=address,
+        expires_at=None,
+        evidence=evidence(event),
+    )
+
+
 def evidence(event: Event) -> dict[str, Any]:
     """What the event gives to show for what it says."""
     said = event.properties
@@ -204,11 +228,11 @@ def restricts(event: Event) -> bool:
     """Whether this event says no, complains, blocks or bounces: what must not be lost with it."""
     if event.name in _RESTRICTING_EVENTS:
         return True
-    return event.name == CONSENT_EVENT and _kind(event) in ("denial", "objection")
+    return event.name == CONSENT_EVENT and kind_said(event) in RESTRICTING
 
 
-def _kind(event: Event) -> ConsentKind | None:
-    """What is said, or None where nobody can tell."""
+def kind_said(event: Event) -> ConsentKind | None:
+    """What a `consent_changed` says, or None where nobody can tell."""
     value = event.properties.get("value")
     if value is False:
         return "denial"

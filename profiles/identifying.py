@@ -163,7 +163,13 @@ class Around:
             piece_of(self.vault, rules, profile_id, fragment, refuses=profile_id in refusing)
             for profile_id, fragment in sorted(fragments.items())
         ]
-        return group(pieces, rules, self.rulings, self.hubs)
+        blocked = {
+            known_ref(self.vault, known)
+            for fragment in fragments.values()
+            for known in fragment.identifiers
+            if known.identifier.folded in rules.blocked
+        }
+        return group(pieces, rules, self.rulings, self.hubs, blocked)
 
     def parted(self, grouping: Grouping) -> list[list[Side]]:
         """The sides of each kept person who is several by this grouping."""

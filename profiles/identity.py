@@ -25,7 +25,7 @@ NEIGHBOURS_MAX = 256
 ANONYMOUS = frozenset(("anonymous_id", "device_id"))
 ANONYMOUS_FOR = timedelta(days=30)
 
-Why = Literal["", "limit", "apart", "too many", "refused"]
+Why = Literal["", "limit", "apart", "too many", "refused", "blocked"]
 Ruling = Literal["together", "apart"]
 Pair = tuple[str, str]
 
@@ -36,13 +36,15 @@ class IdentityRules:
 
     A type that is not named is the least telling, and limited to `LIMIT_OTHER`. After an event in
     `logouts`, its devices tell nothing any more of who used them before.
-    `household` is the trait that says which household somebody is of.
+    `household` is the trait that says which household somebody is of. `blocked` are identifiers,
+    case folded, that link nobody: not those who bear them, nor those who bore them before.
     """
 
     priority: tuple[str, ...] = PRIORITY
     limits: Mapping[str, int] = field(default_factory=lambda: dict(LIMITS))
     logouts: frozenset[str] = frozenset()
     household: str | None = None
+    blocked: frozenset[Identifier] = frozenset()
 
     def rank(self, ns: str) -> int:
         """The type's place in the order; 0 is the most telling."""
@@ -112,6 +114,7 @@ def group(
     rules: IdentityRules,
     rulings: Mapping[Pair, Ruling],
     hubs: Collection[str] = (),
+    blocked: Collection[str] = (),
 ) -> Grouping:
     """Which of these fragments are one person.
 
@@ -120,6 +123,7 @@ def group(
         rulings: what people have ruled about two fragments (their ids in order); it outweighs
             every identifier and every limit.
         hubs: identifiers (their fingerprints) that too many others mention as well.
+        blocked: identifiers (their fingerprints) that link nobody.
     """
     groups = _Groups(pieces, rules, rulings)
     for pair, ruling in sorted(rulings.items()):
@@ -129,7 +133,8 @@ def group(
     for ref, ns, mentions in _by_telling(pieces, rules):
         holders = tuple(sorted(mentions))
         joining, left = groups.split(ns, mentions)
-        why: Why = "too many" if ref in hubs else groups.against(ref, ns, joining)
+        why: Why = "blocked" if ref in blocked else "too many" if ref in hubs else ""
+        why = why or groups.against(ref, ns, joining)
         if not why:
             groups.join(joining)
             groups.count(joining[0], ns)

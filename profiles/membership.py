@@ -62,6 +62,12 @@ def one_since(one: Found, other: Found) -> datetime:
     return instant(max(a[-1][0], b[-1][0]) if since is None else since)
 
 
+def were_one(one: str, other: str, at: datetime) -> bool:
+    """Whether two fragments followed the same root at an instant, by what each has `followed`."""
+    root = _root_at(parse(one), micros(at))
+    return root is not None and root == _root_at(parse(other), micros(at))
+
+
 def _root_at(followed: Sequence[tuple[int, str]], at: int) -> str | None:
     return next((root for since, root in reversed(followed) if since <= at), None)
 

@@ -92,7 +92,7 @@ class Notes:
         points = [self._consent_points(draft, said) for said in draft.statements]
         kept = self._kept(draft, points, snapshot)
         for said, refs in zip(draft.statements, points, strict=True):
-            lines = [self._line(draft, said, ref) for ref in refs]
+            lines = [line for ref in refs for line in self._lines(draft, said, ref)]
             new = [line for line in lines if not repeats(line, [*kept, *draft.consent_lines])]
             draft.opted_out = draft.opted_out or (said.by_word and bool(new))
             for line in new if said.lasting else lines:
@@ -109,6 +109,14 @@ class Notes:
         refs = sorted({ref for some in points for ref in some if ref is not None})
         rows = snapshot.rows(queries.CONSENTS, people=sorted(draft.members), refs=refs)
         return [queries.consent_line(row) for row in rows]
+
+    def _lines(self, draft: Draft, said: consents.Statement, ref: str | None) -> list[Consent]:
+        """A statement as a line; that an address changed hands is one to every controller."""
+        line = self._line(draft, said, ref)
+        if said.kind != "lapse":
+            return [line]
+        controllers = sorted(set(self._terms.controllers.values()))
+        return [replace(line, controller=controller) for controller in controllers]
 
     def _line(self, draft: Draft, said: consents.Statement, ref: str | None) -> Consent:
         event = draft.perceived.arrival.event
@@ -160,8 +168,8 @@ class Notes:
             ask_again(work, people, Scope(), now)
             return
         wide = said.kind == "objection"
-        controller = self._terms.controllers[said.brand or self._terms.brand]
-        brands = {name for name, of in self._terms.controllers.items() if of == controller}
+        told = {line.controller for line in lines}
+        brands = {name for name, of in self._terms.controllers.items() if of in told}
         scope = Scope(
             brands=brands if wide or said.brand is None else {said.brand},
             channels=None if wide or said.channel is None else {said.channel},

@@ -184,7 +184,7 @@ class People:
             regrouping = Regrouping(
                 self._vault, self._terms.identity, snapshot, work, event.received_at
             )
-            regrouping.follow(found.moved, found.members)
+            draft.said_again = regrouping.follow(found.moved, found.members)
             for parted in found.parted:
                 regrouping.part(parted, self._terms.look_back)
         for ref in found.logouts:
@@ -290,7 +290,8 @@ class People:
         traits = {name: trait.value for name, trait in person.traits.items()}
         where = whereabouts(person)
         zones_before = _left(person, where.zone, arrival.now - terms.look_back)
-        lines = pool.consents(ids, refs, draft.consent_lines, terms.controllers[brand])
+        said = [*(one for one in draft.said_again if one.profile_id in ids), *draft.consent_lines]
+        lines = pool.consents(ids, refs, said, terms.controllers[brand])
         minor = is_minor(terms, person)
         asked = lines, ids, refs, terms.controllers[brand], arrival.now
         fields, withheld = visible(

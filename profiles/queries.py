@@ -151,7 +151,7 @@ CONSENTS = Statement(
             t.consents.c.profile_id.in_(_among("people")),
             and_(
                 t.consents.c.contact_point.in_(_among("refs")),
-                t.consents.c.kind.in_(("denial", "suspicion")),
+                t.consents.c.kind.in_(("denial", "suspicion", "lapse")),
             ),
         )
     )

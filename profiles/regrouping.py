@@ -1,18 +1,22 @@
 """What follows where fragments turn out to be one person, or one person several.
 
-Of two runs of one journey the earlier stays. A yes goes to the side whose contact point it names,
-a no, a block or a restriction from while they were one stays on both sides. A contact goes to the
-side whose contact point was used, and to both where both have it.
+Of two runs of one journey the earlier stays, and a no outlasts a yes that the other gave before. A
+yes goes to the side whose contact point it names, a no, a block or a restriction from while they
+were one stays on both sides. A contact goes to the side whose contact point was used, and to both
+where both have it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+
+from sqlalchemy import bindparam, select
 
 from domain.canonical import canonical
 from domain.consent import Consent
-from profiles import queries, requests
+from profiles import queries, requests, uniting
 from profiles.households import household_of
 from profiles.identifying import known_ref
 from profiles.identity import IdentityRules, Pair
@@ -24,12 +28,18 @@ from store import tables as t
 from store.database import Snapshot
 from store.ids import time_ordered
 from store.instants import instant, micros
+from store.statements import Statement
 from store.vault import Vault
 from store.work import Work
 
 SOURCE = "unmerge"
 STANDING: tuple[RequestKind, ...] = ("restrict", "hold")
 CHAIN = ("profile_id", "n", "hash")
+_FOLLOWERS = Statement(
+    select(t.profiles.c.profile_id, t.profiles.c.root_id, t.profiles.c.followed).where(
+        t.profiles.c.root_id.in_(bindparam("roots", expanding=True))
+    )
+)
 
 
 class Regrouping:
@@ -44,8 +54,13 @@ class Regrouping:
         self._work = work
         self._at = at
 
-    def follow(self, moved: Sequence[tuple[Found, str]], members: Iterable[str]) -> None:
-        """Let fragments follow other roots. Of journeys that two of `members` are on, one stays."""
+    def follow(
+        self, moved: Sequence[tuple[Found, str]], members: Iterable[str]
+    ) -> tuple[Consent, ...]:
+        """Let fragments follow other roots; the noes that are said again by that.
+
+        Of journeys that two of `members` are on, one stays.
+        """
         for found, root in moved:
             self._work.change(
                 queries.FOLLOW,
@@ -54,7 +69,7 @@ class Regrouping:
                 to_followed=then_followed(found.followed, root, self._at),
             )
         if not moved:
-            return
+            return ()
         met: set[tuple[str, str]] = set()
         rows = self._snapshot.rows(queries.INSTANCES, people=sorted(members), named=[])
         for profile_id, journey, key, _, _, _, _ in sorted(rows, key=lambda row: (row[4], row[0])):
@@ -67,6 +82,38 @@ class Regrouping:
                     to_state="merged",
                 )
             met.add((journey, key))
+        return tuple(line for united in self._united(moved) for line in self._outlasting(united))
+
+    def _united(
+        self, moved: Sequence[tuple[Found, str]]
+    ) -> Iterator[Mapping[str, uniting.Follower]]:
+        """Who is going to follow one root together, root by root."""
+        gone = {found.profile_id for found, _ in moved}
+        united: dict[str, dict[str, uniting.Follower]] = {}
+        for found, root in moved:
+            follower = uniting.Follower(found.root_id, found.followed)
+            united.setdefault(root, {})[found.profile_id] = follower
+        for profile_id, root, followed in self._snapshot.rows(_FOLLOWERS, roots=sorted(united)):
+            if profile_id not in gone:
+                united[root][profile_id] = uniting.Follower(root, followed)
+        yield from (one for one in united.values() if len({of.root_id for of in one.values()}) > 1)
+
+    def _outlasting(self, united: Mapping[str, uniting.Follower]) -> Iterator[Consent]:
+        """Say again every no that a yes of another side would outweigh."""
+        lines = self._said(sorted(united), ())
+        points = {one.contact_point for one in lines if one.kind in uniting.YESES}
+        if points - {None}:  # a no there is whoever's
+            lines = self._said(sorted(united), sorted(filter(None, points)))
+        for line in uniting.outlasting(lines, united, self._at):
+            evidence = {"restates": line.ref}
+            ref = self._write_line(line, line.profile_id, evidence, uniting.SOURCE)
+            if line.contact_point is not None:
+                self._work.move(keys.point(line.contact_point))
+            yield replace(line, ref=ref)
+
+    def _said(self, people: Sequence[str], refs: Sequence[str]) -> list[Consent]:
+        rows = self._snapshot.rows(queries.CONSENTS, people=list(people), refs=list(refs))
+        return [queries.consent_line(row) for row in rows]
 
     def part(self, parted: Sequence[Side], look_back: timedelta) -> None:
         """Share out what was said and sent.
@@ -187,13 +234,16 @@ class Regrouping:
         )
         self._write_line(line, owner, {"restates": line.ref})
 
-    def _write_line(self, line: Consent, owner: str, evidence: Mapping[str, str]) -> None:
+    def _write_line(
+        self, line: Consent, owner: str, evidence: Mapping[str, str], source: str = SOURCE
+    ) -> str:
         requests.evidence_key(self._work, self._snapshot, self._vault, owner)
         digest = self._vault.fingerprint_bytes("consent", f"{line.ref}/{owner}".encode())
+        consent_id = time_ordered("c", line.received_at, digest)
         self._work.append(
             t.consents,
             owner,
-            consent_id=time_ordered("c", line.received_at, digest),
+            consent_id=consent_id,
             kind=line.kind,
             controller=line.controller,
             brand=line.brand,
@@ -204,9 +254,10 @@ class Regrouping:
             occurred_at=micros(line.occurred_at),
             received_at=micros(line.received_at),
             expires_at=micros(line.expires_at),
-            source=SOURCE,
+            source=source,
             sealed=self._vault.seal(owner, "evidence", "consents", canonical(dict(evidence))),
         )
+        return consent_id
 
     def _share_contacts(
         self, parted: Sequence[Side], everyone: Sequence[str], look_back: timedelta

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -82,6 +84,57 @@ class Registry:
         """Rule that two fragments of one person are two people, for good. Raises `UsageError`."""
         return self._rule(one, other, "apart", by, reason, at)
 
+    def part_blocked(self, at: datetime) -> tuple[str, ...]:
+        """Take apart everybody whom only a blocked identifier made one person; their roots.
+
+        Blocked values never link: also not those whom they had linked before they were blocked.
+        Found are spellings in lower case, in capitals and with a capital; who is joined by another
+        comes apart with the next event that tells anything new of them.
+        """
+        return tuple(root for root in self._joined_by_blocked() if self._parted(root, at))
+
+    def _joined_by_blocked(self) -> list[str]:
+        """The roots of people of whom several fragments bear one blocked identifier."""
+        refs = {
+            identifier_ref(self._vault, Identifier(one.ns, spelt))
+            for one in self.rules.blocked
+            for spelt in (one.value, one.value.upper(), one.value.title())
+        }
+        with self.database.read() as snapshot:
+            rows = snapshot.rows(queries.HOLDING, refs=sorted(refs)) if refs else []
+        bearers = Counter(
+            (ref, root) for ref, root, _ in {(ref, root, p) for ref, _, p, root in rows}
+        )
+        return sorted({root for (_, root), count in bearers.items() if count > 1})
+
+    def _parted(self, root: str, at: datetime) -> bool:
+        for _ in range(ROUNDS_MAX):
+            work = Work(shown_as=f"parting of `{root}`")
+            with self.database.read() as snapshot:
+                around = Neighbours(snapshot, self._vault).around((), [root])
+                if around is None:
+                    return False
+                grouping = around.grouped(self.rules, around.fragments())
+                moved = around.moved(grouping)
+                if not moved:
+                    return False  # something else joins them
+                self._move(snapshot, work, {*around.roots(), *grouping.roots.values()})
+                regrouping = Regrouping(self._vault, self.rules, snapshot, work, at)
+                regrouping.follow(moved, ())
+                for sides in around.parted(grouping):
+                    regrouping.part(sides, self.look_back)
+            if self.database.commit([work])[0]:
+                return True
+        return False
+
+    def _move(self, snapshot: Snapshot, work: Work, roots: Collection[str]) -> int:
+        """Have the work fail where somebody else has changed these people; a revision of theirs."""
+        asserted = sorted(keys.person(root) for root in roots)
+        kept = dict(snapshot.rows(queries.REVISIONS, keys=asserted))
+        work.asserts.update({key: kept.get(key, 0) for key in asserted})
+        work.move(*asserted)
+        return int(kept.get(asserted[0], 0))
+
     def _rule(
         self, one: str, other: str, ruling: Ruling, by: str, reason: str, at: datetime
     ) -> Preview:
@@ -125,12 +178,9 @@ class Registry:
         at: datetime,
     ) -> None:
         around, grouping = self._grouped(snapshot, preview.pair, preview.ruling)
-        asserted = sorted(keys.person(root) for root in {*around.roots(), *preview.after})
-        kept = dict(snapshot.rows(queries.REVISIONS, keys=asserted))
-        work.asserts.update({key: kept.get(key, 0) for key in asserted})
-        work.move(*asserted)
+        revision = self._move(snapshot, work, {*around.roots(), *preview.after})
         one, other = preview.pair
-        told_apart = f"{one}/{other}/{micros(at)}/{kept.get(asserted[0], 0)}".encode()
+        told_apart = f"{one}/{other}/{micros(at)}/{revision}".encode()
         work.append(
             t.rulings,
             one,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.consent import ConsentKind
+from domain.consent import RESTRICTING, ConsentKind
 from domain.errors import InputError
 from domain.event import Event
 from profiles import consents
@@ -17,9 +17,9 @@ _TEXT_MAX = 10_000
 def statements(event: Event, terms: Terms) -> tuple[Statement, ...]:
     """What the event says: its own statement first, then the preferences that ride on it.
 
-    Raises `InputError` where a `consent_changed` cannot be understood.
+    Raises `InputError` where a `consent_changed` or an `address_reassigned` cannot be understood.
     """
-    own = consents.consent_statement(event, terms)
+    own = consents.consent_statement(event, terms) or consents.lapse(event)
     if event.name == MESSAGE_EVENT:
         own = _message(event, terms)
     elif event.name == UNSUBSCRIBED_EVENT:
@@ -35,7 +35,7 @@ def restricts(event: Event, terms: Terms) -> bool:
         said = statements(event, terms)
     except InputError:
         return False
-    return any(one.kind in ("denial", "objection", "suspicion") for one in said)
+    return any(one.kind in RESTRICTING for one in said)
 
 
 def _message(event: Event, terms: Terms) -> Statement | None:

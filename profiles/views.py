@@ -11,7 +11,7 @@ from domain.errors import UsageError
 from domain.event import Identifier
 from profiles import queries
 from profiles.identifying import Neighbours, known_ref
-from profiles.identity import ANONYMOUS, IdentityRules, Link
+from profiles.identity import ANONYMOUS, IdentityRules, Link, Ruling
 from profiles.prints import identifier_ref
 from profiles.readers.claims import normalise
 from profiles.state import Fragment, Known, folded, opened
@@ -39,11 +39,24 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Ruled:
+    """What somebody ruled about two fragments, one of them this person's: who, when and why."""
+
+    one: str
+    other: str
+    ruling: Ruling
+    at: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """A person: the fragments, the root's first, what they add up to, and what was said.
 
     `known` are the identifiers by their keyed fingerprints, oldest first; `shared` are those that
     others use as well. `links` say by what the fragments were joined, and what joins nobody.
+    `rulings` are in the order in which they were made: of two on one pair the later holds.
     """
 
     profile_id: str
@@ -53,6 +66,7 @@ class View:
     shared: frozenset[Identifier]
     links: tuple[Link, ...]
     said: tuple[Said, ...]
+    rulings: tuple[Ruled, ...]
 
     def points(self, kind: str) -> tuple[tuple[str, str], ...]:
         """The person's contact points of one kind, by fingerprint and address, oldest first."""
@@ -80,7 +94,11 @@ def view(
     others = {ref for ref, profile_id, _ in holders if profile_id not in ids}
     shared = frozenset(known[ref].identifier for ref in others)
     links = _links(snapshot, vault, root, frozenset(known), rules)
-    return View(root, members, whole, known, shared, links, said)
+    rulings = tuple(
+        Ruled(one, other, ruling, instant(at), by, reason)
+        for one, other, ruling, at, by, reason in snapshot.rows(queries.RULINGS, people=ids)
+    )
+    return View(root, members, whole, known, shared, links, said, rulings)
 
 
 def _links(

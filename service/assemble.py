@@ -25,6 +25,7 @@ from profiles.identity import IdentityRules
 from profiles.people import People
 from profiles.readers.claims import normalise
 from profiles.reading import Reading
+from profiles.rulings import Registry
 from profiles.terms import Category, SignalTerms, Terms
 from profiles.words import read_words
 from service.settings import Place, find_workspace, load, stated_url, store_url
@@ -167,11 +168,16 @@ def make_reading(workspace: Workspace) -> Reading:
         default_region=given.region,
         names=given.names,
         confidence=given.confidence,
-        blocked=frozenset(
-            (normalise(ns, value, given.region) or Identifier(ns, value)).folded
-            for ns, values in given.blocked.items()
-            for value in values
-        ),
+        blocked=_blocked(workspace),
+    )
+
+
+def _blocked(workspace: Workspace) -> frozenset[Identifier]:
+    given = workspace.input
+    return frozenset(
+        (normalise(ns, value, given.region) or Identifier(ns, value)).folded
+        for ns, values in given.blocked.items()
+        for value in values
     )
 
 
@@ -231,8 +237,19 @@ def make_identity(workspace: Workspace) -> IdentityRules:
     """How this workspace tells people apart."""
     given = workspace.identity
     return IdentityRules(
-        tuple(given.priority), given.limits, frozenset(given.logouts), given.household
+        tuple(given.priority),
+        given.limits,
+        frozenset(given.logouts),
+        given.household,
+        _blocked(workspace),
     )
+
+
+def make_registry(database: Database, workspace: Workspace) -> Registry:
+    """This workspace's people in a store, and how they are told apart."""
+    controllers = frozenset(brand.controller for brand in workspace.brands.values())
+    identity, region = make_identity(workspace), workspace.input.region
+    return Registry(database, identity, region, workspace.look_back, controllers)
 
 
 def make_toolbox(workspace: Workspace, database: Database, outbox: Path) -> Toolbox:

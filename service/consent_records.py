@@ -74,6 +74,7 @@ _STATES: Mapping[ConsentKind, str] = {
     "denial": "consent refused or withdrawn",
     "objection": "objection",
     "suspicion": "consent unknown",
+    "lapse": "consent invalidated",
 }
 _TYPES: Mapping[ConsentKind, str] = {
     "grant": "expressed consent",
@@ -82,6 +83,7 @@ _TYPES: Mapping[ConsentKind, str] = {
     "denial": "expressed consent",
     "objection": "objection",
     "suspicion": "not determined",
+    "lapse": "change of the contact point's user",
 }
 _KEPT_ADDRESS = ("contact_point", "from")
 

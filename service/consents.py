@@ -15,11 +15,11 @@ from sqlalchemy import bindparam, select
 
 from agents.steps import Line
 from agents.supervisor import through_graph
-from domain.consent import Consent, ConsentAnswer, ConsentQuestion, answer
+from domain.consent import RESTRICTING, Consent, ConsentAnswer, ConsentQuestion, answer
 from domain.errors import UsageError
 from domain.event import Event
 from profiles import queries
-from profiles.consents import CONSENT_EVENT
+from profiles.consents import CONSENT_EVENT, kind_said
 from profiles.prints import identifier_ref
 from profiles.readers.claims import normalise
 from profiles.views import View
@@ -232,10 +232,9 @@ class Tally:
         event = item.arrival.event
         if item.arrival.asked.kind != "event":
             return
-        value = str(event.properties.get("value")).strip().lower()
         if item.verdict == "duplicate":
             self.counts["unchanged"] += 1
-        elif value in ("denied", "objection"):
+        elif kind_said(event) in RESTRICTING:
             self.counts["denied"] += 1
         else:
             self._yes.append((item.decision.profile_id, event))

@@ -13,10 +13,9 @@ from domain.consent import Consent, answer
 from profiles.identifying import known_ref
 from profiles.rulings import Preview, Registry
 from profiles.state import Fragment
-from service.assemble import assemble, assemble_reading, make_identity
+from service.assemble import assemble, assemble_reading, make_registry
 from service.portraits import WHY, Printed, questions
 from service.settings import find_workspace, instant_given, load
-from store.database import Database
 from store.vault import Vault
 
 
@@ -69,7 +68,7 @@ def rule(
     """Make two people one, or one person two, and say what came of it."""
     assembly = assemble(workspace, store)
     try:
-        registry = _registry(assembly.database, assembly.workspace)
+        registry = make_registry(assembly.database, assembly.workspace)
         now = instant_given(at) or assembly.database.clock()
         ruled = registry.merge if together else registry.unmerge
         preview = ruled(one, other, by=by, reason=reason, at=now)
@@ -90,17 +89,10 @@ def _previewed(
     database = assemble_reading(workspace, store)
     try:
         now = instant_given(at) or database.clock()
-        found = preview(_registry(database, loaded), now)
+        found = preview(make_registry(database, loaded), now)
         yield from _told(found, database.vault, loaded, now, as_json)
     finally:
         database.close()
-
-
-def _registry(database: Database, loaded: Workspace) -> Registry:
-    controllers = frozenset(brand.controller for brand in loaded.brands.values())
-    return Registry(
-        database, make_identity(loaded), loaded.input.region, loaded.look_back, controllers
-    )
 
 
 def _told(

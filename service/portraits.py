@@ -13,7 +13,7 @@ from domain.canonical import canonical
 from domain.consent import ConsentAnswer, ConsentQuestion, answer
 from profiles.identity import Link, Why
 from profiles.state import Fragment, Known
-from profiles.views import Member, Said, View, view
+from profiles.views import Member, Ruled, Said, View, view
 from service.assemble import assemble_reading, make_identity
 from service.lines import stamp
 from service.settings import find_workspace, instant_given, load
@@ -22,16 +22,18 @@ WHY: Mapping[Why, str] = {
     "limit": "one person would have too many of a kind",
     "apart": "somebody ruled that these are two people",
     "too many": "too many others bear it",
+    "blocked": "the workspace blocks it",
     "refused": "the customer will not be recognised by a device",
 }
 Printed = Iterator[str | dict[str, Any]]
 
 
 def portrait(workspace: Path | None, store: str | None, who: str, *, as_json: bool) -> Printed:
-    """One person: identifiers with where each came from, traits, and what was said of consent."""
+    """One person: identifiers with where each came from, who ruled on them, traits, and what was
+    said of consent."""
     found, _, _ = _seen(workspace, store, who, None)
     if as_json:
-        yield portrait_json(found)
+        yield {**portrait_json(found), "rulings": [_ruled_json(one) for one in found.rulings]}
     else:
         yield from _text(found)
 
@@ -108,7 +110,7 @@ def questions(
 
 
 def portrait_json(found: View) -> dict[str, Any]:
-    """One person as plain data."""
+    """One person as plain data, without what colleagues ruled and wrote."""
     return {
         "profile_id": found.profile_id,
         "fragments": [_member_json(member, found) for member in found.members],
@@ -135,6 +137,16 @@ def _link_json(link: Link, found: View) -> dict[str, Any]:
         "left": list(link.left),
         "joins": not link.why,
         "why_not": link.why or None,
+    }
+
+
+def _ruled_json(ruled: Ruled) -> dict[str, Any]:
+    return {
+        "ruling": ruled.ruling,
+        "fragments": [ruled.one, ruled.other],
+        "at": stamp(ruled.at),
+        "by": ruled.by,
+        "reason": ruled.reason,
     }
 
 
@@ -192,6 +204,10 @@ def _text(found: View) -> Iterator[str]:
     for link in found.links:
         if not link.why or link.parts([ids]):
             yield f"  {_link_text(link, found)}"
+    if found.rulings:
+        yield "rulings"
+    for ruled in found.rulings:
+        yield f"  {_ruled_text(ruled)}"
     if found.whole.traits:
         yield "traits"
     for name, trait in sorted(found.whole.traits.items()):
@@ -210,6 +226,12 @@ def _link_text(link: Link, found: View) -> str:
     says = f"no: {WHY[link.why]}" if link.why else "yes"
     left = f", but for {', '.join(link.left)}, from before" if link.left else ""
     return f"{known.ns:<16}{known.value:<32}  {says}{left}  ({', '.join(link.holders)})"
+
+
+def _ruled_text(ruled: Ruled) -> str:
+    pair = f"{ruled.one} and {ruled.other}"
+    why = ruled.reason or "no reason"
+    return f"{ruled.ruling:<16}{pair:<32}  {_minute(ruled.at)}  {ruled.by}: {why}"
 
 
 def _known_text(known: Known, found: View) -> str:

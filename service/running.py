@@ -21,7 +21,7 @@ from domain.canonical import canonical
 from domain.event import Event, Identifier
 from profiles.arrivals import Arrival
 from profiles.stated import restricts
-from service.assemble import Assembly
+from service.assemble import Assembly, make_registry
 from service.inputs import DeadRow
 from store import tables as t
 from store.instants import micros
@@ -62,8 +62,7 @@ class Run:
 
     async def over(self, items: Iterable[Event | DeadRow]) -> None:
         """Decide about every event, in order; nothing is dropped silently."""
-        await passes.recover(self._deps)
-        erasure.resume(self._deps)
+        await self._begin()
         self._next_due = passes.next_due(self._assembly.database)
         for item in items:
             self.rows += 1
@@ -79,12 +78,21 @@ class Run:
 
     async def wake(self, now: datetime) -> None:
         """Settle what an earlier process left, and ask again about everything due by `now`."""
-        await passes.recover(self._deps)
-        erasure.resume(self._deps)
         self.now = now
+        await self._begin()
         self._next_due = passes.next_due(self._assembly.database)
         await self.advance(now)
         self._deps.commit([])
+
+    async def _begin(self) -> None:
+        """Finish what an earlier process left, and part whom a value blocked since then joined."""
+        database = self._assembly.database
+        await passes.recover(self._deps)
+        erasure.resume(self._deps)
+        registry = make_registry(database, self._assembly.workspace)
+        at = self.now or database.last_decided_at() or database.clock()
+        for root in registry.part_blocked(at):
+            LOG.warning("%s was one person by a blocked identifier alone, and was parted", root)
 
     async def advance(self, now: datetime) -> None:
         """Ask again about everything that is due by `now`, in the order in which it fell due."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from domain.action import Action
-from domain.consent import ConsentAnswer, ConsentQuestion, answer
+from domain.consent import RESTRICTING, ConsentAnswer, ConsentQuestion, answer
 from domain.context import Suppression
 from domain.verdict import EVERYONE, Code, Finding
 from policies.policy_set import ConsentTerms, PolicySet, Purpose
@@ -335,7 +335,7 @@ def _is_lifted(suppression: Suppression, question: Question) -> bool:
         for line in question.context.consents
         if min(line.occurred_at, line.received_at) > since
         and (
-            line.kind in ("denial", "objection", "suspicion")
+            line.kind in RESTRICTING
             or (line.kind == "grant" and line.contact_point == suppression.ref)
         )
     ]

@@ -1,6 +1,8 @@
 """Reads Segment calls: identify, track, page, screen, alias and group.
 
-The categories of `context.consent` mean nothing until a workspace maps them.
+The categories of `context.consent` mean nothing until a workspace maps them. `context.externalIds`
+are identifiers as Segment documents them ("Identity Resolution ExternalIDs"): `id`, `type`,
+`collection` and `encoding`, all four required. Those of the collection `accounts` are a group's.
 """
 
 from __future__ import annotations
@@ -11,11 +13,20 @@ from typing import Any
 from domain.event import EVENT_KINDS, EventKind
 from profiles.readers.canonical import BRAND_MAX
 from profiles.readers.choices import choices
-from profiles.readers.claims import Claim, claims_of, stated
+from profiles.readers.claims import Claim, claims_of, is_namespace, stated
 from profiles.readers.fields import instant, invalid, mapping, missing, text
 from profiles.readers.saying import Saying
 
 _MARKS = ("userId", "anonymousId", "messageId")
+# Segment's own types that have another name here, or that Adobe's and ours call otherwise.
+_TYPES: Mapping[str, str] = {
+    "android.id": "device_id",
+    "ios.id": "device_id",
+    "android.idfa": "gaid",
+    "ios.idfa": "idfa",
+}
+_COLLECTIONS = ("users", "accounts")
+_ENCODINGS = ("none",)
 
 
 def recognises(row: Mapping[str, Any]) -> bool:
@@ -39,7 +50,11 @@ def understand(row: Mapping[str, Any], at: str = "$") -> Saying:
         id=text(row, "messageId", at),
         source=text(row, "source", at) if isinstance(source, str) else None,
         occurred_at=instant(row, "timestamp", at) or instant(row, "originalTimestamp", at),
-        claims=claims(row, traits, traits_at, at) + _device(context, f"{at}.context"),
+        claims=[
+            *claims(row, traits, traits_at, at),
+            *_device(context, f"{at}.context"),
+            *_external(context, f"{at}.context"),
+        ],
         properties=_properties(row, kind, at),
         traits=traits,
         brand=text(row, "brand", at, BRAND_MAX),
@@ -65,6 +80,47 @@ def claims(
 def _device(context: Mapping[str, Any], at: str) -> list[Claim]:
     device = mapping(context, "device", at)
     return stated(Claim("device_id", device.get("id"), f"{at}.device.id"))
+
+
+def _external(context: Mapping[str, Any], at: str) -> list[Claim]:
+    """The person's own identifiers among `externalIds`."""
+    given = context.get("externalIds")
+    if given is None:
+        return []
+    at = f"{at}.externalIds"
+    if not isinstance(given, list):
+        raise invalid(at, "is no list", 'write it as `[{"id": "...", "type": "..."}]`')
+    found = []
+    for number, entry in enumerate(given):
+        here = f"{at}[{number}]"
+        if not isinstance(entry, dict):
+            raise invalid(here, "is no object", "write `id`, `type`, `collection` and `encoding`")
+        ns = _type(entry, here)
+        _one_of(entry, "encoding", _ENCODINGS, here)
+        if _one_of(entry, "collection", _COLLECTIONS, here) == "users":
+            found += stated(Claim(ns, entry.get("id"), f"{here}.id"))
+    return found
+
+
+def _type(entry: Mapping[str, Any], at: str) -> str:
+    """The namespace of an external id: `shopify_id`, and `cross.domain` as `cross_domain`."""
+    given = text(entry, "type", at)
+    if given is None:
+        raise missing(f"{at}.type", "name its type, such as `phone` or `shopify_id`")
+    ns = _TYPES.get(given.lower(), given.lower().replace(".", "_"))
+    if not is_namespace(ns):
+        raise invalid(f"{at}.type", "is malformed", "use letters, digits and `_`, at most 32")
+    return ns
+
+
+def _one_of(entry: Mapping[str, Any], key: str, known: tuple[str, ...], at: str) -> str:
+    given, remedy = entry.get(key), f"write {' or '.join(f'`{one}`' for one in known)}"
+    if given is None:
+        raise missing(f"{at}.{key}", remedy)
+    for one in known:
+        if given == one:
+            return one
+    raise invalid(f"{at}.{key}", "is none that Segment knows", remedy)
 
 
 def _kind(row: Mapping[str, Any], at: str) -> EventKind:

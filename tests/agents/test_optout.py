@@ -28,6 +28,7 @@ NOES = {
     "one click": row(
         "unsubscribed", "2026-10-05T17:10:00Z", contact_point=MAIL, purpose="marketing"
     ),
+    "change of hands": row("address_reassigned", "2026-10-05T17:10:00Z", contact_point=MAIL),
     "complaint": row("spam_complaint", "2026-10-05T17:10:00Z", contact_point=MAIL),
     "suppression": row(
         "suppression_added", "2026-10-05T17:10:00Z", target="person", blocks="marketing", reason="x"

@@ -35,7 +35,27 @@ ADDED_UP: list[tuple[str, list[Consent], ConsentValue]] = [
     ("a no", [denial(MAY)], "denied"),
     ("a yes, then a no", [grant(MAY), denial(JUNE)], "denied"),
     ("a no, then a yes", [denial(MAY), grant(JUNE)], "granted"),
-    ("a no and a yes of one instant", [denial(MAY), grant(MAY)], "denied"),
+    ("a no and a yes of one instant", [denial(MAY), grant(MAY)], "conflict"),
+    ("two noes and a yes of one instant", [denial(MAY), grant(MAY), denial(MAY)], "conflict"),
+    (
+        "a no and a yes of one instant, the no received first",
+        [denial(MAY), late(grant(MAY), JUNE)],
+        "denied",
+    ),
+    (
+        "a no and a yes of one instant, the yes received first",
+        [grant(MAY), late(denial(MAY), JUNE)],
+        "denied",
+    ),
+    (
+        "a no and a yes of one instant, then a yes",
+        [denial(MAY), grant(MAY), grant(JUNE)],
+        "granted",
+    ),
+    ("a no and a yes of one instant, then a no", [denial(MAY), grant(MAY), denial(JUNE)], "denied"),
+    ("a no, then both of one instant", [denial(MAY), denial(JUNE), grant(JUNE)], "conflict"),
+    ("a no and a listed yes of one instant", [denial(MAY), line("imported", MAY)], "denied"),
+    ("a no and an awaited yes of one instant", [denial(MAY), line("pending", MAY)], "denied"),
     ("a yes said before the no, received after", [denial(JUNE), late(grant(MAY), JULY)], "denied"),
     ("a yes said after, received with the no", [late(denial(MAY), JULY), grant(JULY)], "denied"),
     (
@@ -54,6 +74,40 @@ ADDED_UP: list[tuple[str, list[Consent], ConsentValue]] = [
     ("a yes that ends soon", [grant(MAY, expires_at=NOW + timedelta(microseconds=1))], "granted"),
     ("a yes that ended, then a yes", [grant(MAY, expires_at=at(JUNE)), grant(JULY)], "granted"),
     ("a no that came after a yes ended", [grant(MAY, expires_at=at(JUNE)), denial(JULY)], "denied"),
+    ("a yes, then the address changed hands", [grant(MAY), line("lapse", JUNE)], "unset"),
+    ("a yes as the address changed hands", [grant(MAY), line("lapse", MAY)], "unset"),
+    (
+        "an awaited and a listed yes, then the address changed hands",
+        [line("pending", MAY), line("imported", MAY, ref="2"), line("lapse", JUNE)],
+        "unset",
+    ),
+    (
+        "a yes from before the address changed hands, received after",
+        [line("lapse", JUNE), late(grant(MAY), JULY)],
+        "unset",
+    ),
+    (
+        "an address that changed hands, heard after a new yes",
+        [grant(JULY), late(line("lapse", JUNE), AUGUST)],
+        "granted",
+    ),
+    ("an address that changed hands, then a yes", [line("lapse", MAY), grant(JUNE)], "granted"),
+    ("a no, then the address changed hands", [denial(MAY), line("lapse", JUNE)], "denied"),
+    (
+        "a no, a yes, then the address changed hands",
+        [denial(MAY), grant(JUNE), line("lapse", JULY)],
+        "denied",
+    ),
+    (
+        "another address changed hands",
+        [grant(MAY), line("lapse", JUNE, contact_point=PHONE)],
+        "granted",
+    ),
+    (
+        "an address changed hands, as another controller heard",
+        [grant(MAY), line("lapse", JUNE, controller="bank")],
+        "granted",
+    ),
     ("an objection", [objection(MAY)], "objection"),
     ("a yes, then an objection", [grant(MAY), objection(JUNE)], "objection"),
     ("an objection, then a yes to everything", [objection(MAY), grant(JUNE)], "objection"),
@@ -120,6 +174,19 @@ def test_a_line_that_names_no_dimension_means_all_of_it() -> None:
     """A no to everything is a no to this."""
     everything = denial(JUNE, brand=None, channel=None, purpose=None, topic=None)
     assert said(grant(MAY), everything) == "denied"
+
+
+def test_a_yes_lapses_for_everybody_who_gave_one_there() -> None:
+    """Whoever tells of it, an address that changed hands is the new one's."""
+    gone = line("lapse", JUNE, profile_id="q", brand=None, purpose=None)
+    assert said(grant(MAY), gone) == "unset"
+    assert said(grant(MAY, contact_point=None), gone) == "granted"
+
+
+def test_an_objection_comes_back_when_the_yes_lapses_that_it_yielded_to() -> None:
+    """It holds at every address there will be, and no yes stands against it."""
+    gone = line("lapse", JULY, topic=None)
+    assert said(objection(MAY), grant(JUNE, topic="shoes"), gone, ask=SHOES) == "objection"
 
 
 SHOES = ASK._replace(topic="shoes")
@@ -257,3 +324,13 @@ def test_an_awaited_yes_ends_no_suspicion() -> None:
     assert said(doubt, request) == "conflict"
     assert said(doubt, request, line("imported", JULY)) == "conflict"
     assert said(doubt, request, grant(JULY)) == "granted"
+
+
+def test_a_yes_that_comes_late_does_not_outlive_what_was_said_since() -> None:
+    """Of two grants the one said last tells until when, whichever came in last."""
+    newest = replace(grant(JUNE, expires_at=at(JULY)), ref="newest")
+    older = late(grant(MAY), JULY)
+    assert answer([newest, older], ASK, at(AUGUST)).value == "expired"
+    assert answer([newest, older], ASK, at(JUNE)).by == ("newest",)
+    assert said(grant(JUNE), late(line("pending", MAY), JULY)) == "granted"
+    assert said(line("pending", JUNE), late(grant(MAY), JULY)) == "pending"

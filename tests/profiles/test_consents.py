@@ -9,6 +9,7 @@ import pytest
 
 from profiles.words import read_words
 from tests.shop import Shop, cart, consent, open_shop, row
+from traces.ledger import verify
 
 PHONE = "+491701234567"
 MAIL = "maya@example.com"
@@ -101,6 +102,21 @@ def test_a_message_that_contains_a_stop_word_is_a_conflict_until_resolved(tmp_pa
         against = by_action(shop, "2026-10-05T09:03:00Z", "k-2")["remind_by_sms"]
         assert "consent_conflict" not in against
         assert "consent" not in against
+
+
+def test_a_classifiers_suspicion_is_a_conflict_until_resolved(tmp_path: Path) -> None:
+    """It blocks, `consent_conflict`, at that address; an explicit yes that is later clears it."""
+    changes = {"journeys/abandoned_cart.yaml": (ACTIONS, "actions: [remind_by_email]")}
+    with open_shop(tmp_path / "w", changes=changes) as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", email=MAIL),
+            consent("suspicion", "2026-10-05T08:10:00Z", email=MAIL, reason="0.8 an opt-out"),
+        )
+        assert by_action(shop, "2026-10-05T09:00:00Z", "k-1") == {
+            "remind_by_email": ("consent_conflict",)
+        }
+        shop.run(consent("granted", "2026-10-05T10:00:00Z", email=MAIL))
+        assert by_action(shop, "2026-10-05T11:00:00Z", "k-2") == {"remind_by_email": ()}
 
 
 @pytest.mark.parametrize(("text", "allowed"), [("START", True), ("unstop", True), ("YES", False)])
@@ -295,3 +311,40 @@ def test_an_imported_yes_never_undoes_a_no(tmp_path: Path) -> None:
     with open_shop(tmp_path / "v") as shop:
         shop.run(yes)
         assert "consent" not in by_action(shop, "2026-10-05T09:00:00Z", "k-1")["remind_by_email"]
+
+
+def test_a_yes_lapses_when_the_address_changes_hands(tmp_path: Path, store: str) -> None:
+    """Of whoever gave it, at that address alone; the new user's yes counts, an old one that is
+    heard late does not."""
+    old, new = {"channel": "sms", "phone": PHONE}, {"channel": "sms", "phone": "+491709999999"}
+    changes = {"journeys/abandoned_cart.yaml": (ACTIONS, "actions: [remind_by_sms]")}
+    with open_shop(tmp_path / "w", store=store, changes=changes) as shop:
+
+        def told(user: str, when: str) -> str:
+            line = shop.one(cart(when, user, cart_id=f"{user}-{when}"))
+            return str(line["code"] or line["action"])
+
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", "ann", **old),
+            consent("granted", "2026-10-05T08:01:00Z", "bob", **new),
+        )
+        assert told("ann", "2026-10-05T09:00:00Z") == "remind_by_sms"
+        shop.run(
+            row("address_reassigned", "2026-10-06T08:00:00Z", "carrier", contact_point=PHONE),
+            consent("granted", "2026-10-05T09:30:00Z", "ann", id="told late", **old),
+        )
+        assert told("ann", "2026-10-09T10:00:00Z") == "consent"
+        assert told("bob", "2026-10-09T10:00:00Z") == "remind_by_sms"
+        shop.run(consent("granted", "2026-10-10T08:00:00Z", "eve", **old))
+        assert told("eve", "2026-10-10T09:00:00Z") == "remind_by_sms"
+        assert told("ann", "2026-10-10T10:00:00Z") == "consent"
+        controllers = {one["controller"] for one in shop.rows("consents") if one["kind"] == "lapse"}
+        assert controllers == set(shop.deps.people.terms.controllers.values())
+        assert verify(shop.database)
+
+
+def test_an_address_that_changed_hands_is_named(tmp_path: Path) -> None:
+    """Without the address nobody knows what lapsed: the row is a dead letter that says so."""
+    with open_shop(tmp_path / "w") as shop:
+        line = shop.one(row("address_reassigned", "2026-10-06T08:00:00Z"))
+        assert (line["verdict"], line["code"]) == ("dead", "invalid_field")

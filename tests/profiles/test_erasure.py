@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import select
 
 from agents import erasure
+from agents.access import HELD
 from agents.minds.formula import FormulaMind
 from agents.reconsider import recompute
 from domain.context import Retention
@@ -40,7 +41,12 @@ YEAR = timedelta(days=365)
 ROOT = Path(__file__).resolve().parents[2]
 MAIL, PHONE, USER = "zanzibar.quux@shop.example", "+491701234567", "customer-zq-77"
 SECRETS = (MAIL, PHONE, USER, "Zerlinda", "Quuxington", "Xylophone Lane 7", "wobbly-gizmo")
-SEALED = ("profiles", "decisions", "outbox", "timers", "cases", "consents", "requests")
+SEALED = tuple(
+    name
+    for name, table in t.metadata.tables.items()
+    if {"sealed", "profile_id"} <= set(table.columns.keys())
+)
+DEVICE = "handset-zq-0815"
 
 
 def story(user: str = USER, mail: str = MAIL, phone: str = PHONE) -> list[dict[str, Any]]:
@@ -149,6 +155,70 @@ def test_nothing_is_left_of_who_was_erased(
         assert again.erased > 0
         assert again.same > 0
         assert not again.different
+
+
+def everything(folder: Path, store: str, changes: Mapping[str, tuple[str, str]]) -> None:
+    """Somebody on whom every table that knows people holds something."""
+    device, help_on = {"anonymous_id": DEVICE}, {"topic": "wobbly-gizmo"}
+    first, later = story()[:3], story()[3:]
+    with open_shop(folder, store=store, changes=changes) as shop:
+        shop.run(
+            *first,
+            row("profile_updated", "2026-10-05T08:03:00Z", USER, traits={"tax_id": "DE-4711"}),
+            row("self_service_failed", "2026-10-05T08:10:00Z", USER, **help_on),
+            row("contact_opened", "2026-10-05T08:20:00Z", USER, **help_on),
+        )
+        (asked,) = shop.rows("approvals")
+        shop.vote(asked["approval_id"], "approve", "2026-10-05T08:25:00Z")
+        shop.wake("2026-10-05T08:26:00Z")
+        shop.run(
+            *later,
+            row("page_viewed", "2026-10-07T09:40:00Z", USER, **device),
+            row("logged_out", "2026-10-07T09:45:00Z", USER, **device),
+            row("bounced", "2026-10-07T09:50:00Z", USER, type="soft", contact_point=MAIL),
+            row("page_viewed", "2026-10-07T09:55:00Z", "same-person-too"),
+            row("oops", "2026-10-07T09:56:00Z", USER, email=MAIL, brand="nobody's"),
+        )
+    place = ["--workspace", str(folder), "--store", store]
+    for words in (
+        ["profile", "merge", f"user_id:{USER}", "user_id:same-person-too"],
+        ["profile", "object", f"user_id:{USER}", "--purpose", "marketing"],
+        ["suppressions", "add", f"user_id:{USER}", "--blocks", "marketing"],
+        ["policies", "explain", "--profile", f"user_id:{USER}", "--action", "remind_by_email"],
+    ):
+        assert main([*words, "--at", "2026-10-07T12:00:00Z", *place]) == 0, words
+
+
+def test_no_row_of_any_table_is_left_of_who_was_erased(tmp_path: Path, store: str) -> None:
+    """On every store: of a person of whom each table holds something, no row says anything, and
+    what a key still opens is proof, or what the law wants."""
+    folder, secrets = tmp_path / "w", (*SECRETS, DEVICE, "DE-4711")
+    changes = {"policies/fields.yaml": ("fields:", "fields:" + TAX_ID)}
+    everything(folder, store, changes)
+    with open_shop(folder, store=store) as shop:
+        held = {str(table.name) for table in HELD} - {"statutory"}
+        assert [name for name in sorted(held) if not shop.rows(name)] == []
+        opened_before = b"".join(data for name in SEALED for data in opened(shop.database, name))
+        assert [one for one in secrets if one.encode() not in opened_before] == []
+    words = ("--yes", "--at", "2026-10-08T00:00:00Z", "--store", store)
+    assert erase(folder, f"user_id:{USER}", *words) == 0
+    with open_shop(folder, store=store) as shop:
+        for name in t.metadata.tables:
+            for kept in shop.rows(name):
+                values = b"\0".join(
+                    value if isinstance(value, bytes) else str(value).encode()
+                    for value in kept.values()
+                )
+                assert not [one for one in secrets for s in spellings(one) if s in values], name
+        left = {name: b"".join(opened(shop.database, name)) for name in SEALED}
+        assert {name for name, data in left.items() if data} == {
+            "consents",
+            "requests",
+            "statutory",
+        }
+        assert b"DE-4711" in left["statutory"]
+        assert [one for one in secrets if one.encode() in left["requests"]] == []
+        verify(shop.database)
 
 
 def test_no_log_or_trace_needs_to_be_erased(tmp_path: Path) -> None:
@@ -559,6 +629,12 @@ LABELS = """
     type: string
     retention: evidence
 """
+
+
+TAX_ID = """
+  profile.tax_id:
+    type: string
+    retention: statutory"""
 
 
 def test_what_the_law_wants_is_restricted_until_its_date(

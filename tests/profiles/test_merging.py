@@ -233,6 +233,43 @@ def test_a_phone_that_will_not_be_tracked_joins_nobody(tmp_path: Path) -> None:
         assert [known.ns for known in one.whole.identifiers] == ["email"]
 
 
+@pytest.mark.parametrize("begin", ["events", "wake"])
+def test_a_value_that_is_blocked_later_unlinks_whom_it_had_linked(
+    tmp_path: Path, store: str, begin: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From the next start, before anything is decided, they are several again, and a no from while
+    they were one is on both sides; whom something else joins stays one."""
+    folder, tablet = tmp_path / "w", {"device_id": "SHOP-TABLET"}
+    with open_shop(folder, store=store, changes=ONLY_MAIL) as shop:
+        shop.run(
+            consent("granted", "2026-10-05T08:00:00Z", "A", email="a@x.example"),
+            named("page_viewed", "2026-10-05T08:01:00Z", {"email": "a@x.example", **tablet}),
+            consent("granted", "2026-10-05T08:02:00Z", "B", email="b@x.example"),
+            named("page_viewed", "2026-10-05T08:03:00Z", {"email": "b@x.example"}),
+            named("page_viewed", "2026-10-05T08:04:00Z", {"phone": "+491711234567", **tablet}),
+            named(
+                "consent_changed", "2026-10-05T08:06:00Z", {"phone": "+491711234567"},
+                value="objection", purpose="marketing",
+            ),
+        )  # fmt: skip
+        assert seen(shop, "phone:+491711234567") == seen(shop, "user_id:A")
+    blocked = ('device_id = ["null"', 'device_id = ["shop-tablet", "null"')
+    caplog.clear()
+    with open_shop(folder, store=store, changes={"settings.toml": blocked}) as shop:
+        if begin == "wake":
+            shop.wake("2026-10-05T08:30:00Z")
+        lines = [shop.one(cart("2026-10-05T09:00:00Z", user, cart_id=f"k-{user}")) for user in "AB"]
+        assert seen(shop, "phone:+491711234567") != seen(shop, "user_id:A")
+        assert seen(shop, "email:a@x.example") == seen(shop, "user_id:A")
+        assert [came_to(line)[1] for line in lines] == ["objection", None]
+        assert objects(shop, "phone:+491711234567")
+        (link,) = (one for one in seen(shop, "user_id:A").links if one.ns == "device_id")
+        assert link.why == "blocked"
+        assert verify(shop.database)
+    (told,) = (one.message for one in caplog.records if "blocked" in one.message)
+    assert told.endswith("was parted")
+
+
 def test_16_denied_and_granted_on_one_key(tmp_path: Path, store: str) -> None:
     """Case 16: denied + granted, same key (p@x). After merge: denied; promo denied `consent`, next
     null, and no conflict."""
@@ -250,6 +287,98 @@ def test_16_denied_and_granted_on_one_key(tmp_path: Path, store: str) -> None:
         assert len(seen(shop, "user_id:u1").members) == 2
         assert came_to(line) == ("denied", "consent", None)
         assert against(shop, line, "remind_by_email") == ["consent"]
+
+
+NO = {"value": "denied", "channel": "email", "contact_point": "p@x.example"}
+TOPIC = {"topic": "carts"}
+
+
+@pytest.mark.parametrize(
+    ("no", "yes", "code"),
+    [
+        (NO, {}, "consent"),
+        ({**NO, "purpose": "marketing"}, {}, "consent"),
+        ({"value": "denied", "channel": "email"}, {}, "consent"),
+        ({**NO, "purpose": "marketing"}, TOPIC, "consent"),
+        ({**NO, "purpose": "marketing", **TOPIC}, {}, "consent"),
+        ({"value": "objection", "purpose": "marketing"}, TOPIC, "objection"),
+        ({**NO, "purpose": "marketing", "topic": "hats"}, {}, None),
+        ({**NO, "channel": "sms", "contact_point": "+491701234567"}, {}, None),
+    ],
+)
+@pytest.mark.parametrize("how", ["event", "ruling"])
+def test_16_a_later_yes_of_another_fragment(
+    tmp_path: Path, how: str, no: Names, yes: Names, code: str | None
+) -> None:
+    """Case 16 in the other order: one fragment said no, another yes, later, at that address. While
+    they are two the yes holds; as one they are denied what both are about, the merging event's own
+    message included, until the whole person agrees again."""
+    mail = {"email": "p@x.example"}
+    with open_shop(tmp_path / "w", changes=ONLY_MAIL) as shop:
+        shop.run(
+            named("consent_changed", "2026-10-05T08:00:00Z", {"anonymous_id": "v1"}, **no),
+            consent("granted", "2026-10-05T08:10:00Z", "u1", **mail, **yes),
+        )
+        before = shop.one(cart("2026-10-05T09:00:00Z", "u1"))
+        assert came_to(before)[:2] == ("permitted", None)
+        if how == "event":
+            joins = cart("2026-10-07T09:00:00Z", "u1", cart_id="k-2", anonymous_id="v1")
+        else:
+            registry(shop).merge(
+                "user_id:u1", "anonymous_id:v1", by="ida", reason="", at=at("2026-10-07T08:00:00Z")
+            )
+            joins = cart("2026-10-07T09:00:00Z", "u1", cart_id="k-2")
+        after = shop.one(joins)
+        assert len(seen(shop, "user_id:u1").members) == 2
+        assert came_to(after)[:2] == ("denied" if code else "permitted", code)
+        later = shop.one(cart("2026-10-09T09:00:00Z", "u1", cart_id="k-3"))
+        assert came_to(later)[:2] == ("denied" if code else "permitted", code)
+        again = [one["topic"] for one in shop.rows("consents") if one["source"] == "merge"]
+        about_hats = no.get("topic") == "hats"
+        assert len(again) == (code is not None or about_hats)
+        assert not about_hats or again == ["hats"]
+        shop.run(consent("granted", "2026-10-10T08:00:00Z", "u1", **mail, **TOPIC))
+        last = shop.one(cart("2026-10-12T09:00:00Z", "u1", cart_id="k-4"))
+        assert came_to(last)[:2] == ("permitted", None)
+        assert verify(shop.database)
+
+
+def test_a_yes_from_while_they_were_one_holds_when_they_are_one_again(tmp_path: Path) -> None:
+    """It replaced the no as the same person's, and goes on doing so; nothing is said again."""
+    with open_shop(tmp_path / "w", changes=ONLY_MAIL) as shop:
+        joined = {"user_id": "u1", "anonymous_id": "v1"}
+        personal = {"purpose": "personalise", "email": "p@x.example"}
+        shop.run(
+            named("consent_changed", "2026-10-05T08:00:00Z", {"anonymous_id": "v1"}, **NO),
+            named("page_viewed", "2026-10-05T08:05:00Z", joined),
+            consent("granted", "2026-10-05T08:10:00Z", "u1", email="p@x.example"),
+            consent("denied", "2026-10-05T08:20:00Z", "u1", None, purpose="personalise"),
+        )
+        assert len(seen(shop, "user_id:u1").members) == 1
+        shop.run(consent("granted", "2026-10-05T08:30:00Z", "u1", **personal))
+        assert len(seen(shop, "user_id:u1").members) == 2
+        line = shop.one(cart("2026-10-05T09:00:00Z", "u1"))
+        assert line["action"] == "remind_by_email"
+        assert "merge" not in {one["source"] for one in shop.rows("consents")}
+
+
+def test_the_preview_of_a_merge_says_what_it_denies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The yes that a merge ends is foretold, and the merge, done, says the same."""
+    with open_shop(tmp_path / "w", store=None) as shop:
+        shop.run(
+            named("consent_changed", "2026-10-05T08:00:00Z", {"anonymous_id": "v1"}, **NO),
+            consent("granted", "2026-10-05T08:10:00Z", "u1", email="p@x.example"),
+        )
+    words = ["user_id:u1", "anonymous_id:v1", "--json", "--at", "2026-10-05T08:30:00Z"]
+    words += ["--workspace", str(tmp_path / "w")]
+    told = []
+    for command in (["merge-preview"], ["merge"]):
+        assert main(["profile", *command, *words]) == 0
+        told.append(json.loads(capsys.readouterr().out)["consents_that_change"])
+    assert told[0] == told[1]
+    assert {(one["before"], one["after"]) for one in told[0]} == {("granted", "denied")}
 
 
 def came_to(line: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
@@ -555,6 +684,29 @@ def test_the_preview_of_an_undo_says_what_the_undo_keeps(
         for one in ("A", "B"):
             line = shop.one(cart("2026-10-05T09:00:00Z", one, cart_id=f"k-{one}"))
             assert "objection" in against(shop, line, "remind_by_email")
+
+
+def test_a_person_shows_who_ruled_on_them_when_and_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every ruling on a fragment of the person, in order; also of who was ruled apart from them."""
+    with open_shop(tmp_path / "w", store=None) as shop:
+        pair = merged(shop)
+        undo(shop, "2026-10-05T08:30:00Z")
+    place = ["--workspace", str(tmp_path / "w")]
+    told = [
+        ("together", "2026-10-05T08:02:00.000Z", "ida", "she said so"),
+        ("apart", "2026-10-05T08:30:00.000Z", "ida", "wrong"),
+    ]
+    for who in ("A", "B"):
+        assert main(["profile", "show", f"user_id:{who}", "--json", *place]) == 0
+        rulings = json.loads(capsys.readouterr().out)["rulings"]
+        assert [tuple(one[k] for k in ("ruling", "at", "by", "reason")) for one in rulings] == told
+        assert [one["fragments"] for one in rulings] == [sorted(pair)] * 2
+        assert main(["profile", "show", f"user_id:{who}", *place]) == 0
+        said = capsys.readouterr().out.partition("rulings\n")[2].splitlines()
+        assert "2026-10-05 08:02  ida: she said so" in said[0]
+        assert "2026-10-05 08:30  ida: wrong" in said[1]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -98,16 +98,17 @@ def test_a_shared_address_gets_nobodys_name(tmp_path: Path) -> None:
 
 
 def test_a_shared_address_gets_no_name_out_of_the_event_either(tmp_path: Path) -> None:
-    """A name that came with the event is somebody's too; what is no name goes out."""
+    """A name that came with the event is somebody's too, whatever its field is called; what is
+    declared to be no name goes out."""
     mail = "family@shop.example"
     changes = {
         "policies/fields.yaml": (
             "  event.order_id:",
-            "  event.passenger_name:\n    type: string\n    uses: [personalise]\n  event.order_id:",
+            "  event.passenger:\n    type: string\n    uses: [personalise]\n  event.order_id:",
         ),
         "actions.yaml": (
             "something went wrong with order",
-            "{{ event.passenger_name | you }}: something went wrong with order",
+            "{{ event.passenger | you }}: something went wrong with order",
         ),
     }
     for shared in (False, True):
@@ -117,7 +118,7 @@ def test_a_shared_address_gets_no_name_out_of_the_event_either(tmp_path: Path) -
             shop.run(
                 row(
                     "checkout_failed", "2026-10-05T09:00:00Z", "c-1", email=mail,
-                    passenger_name="Ann Bell", order_id="o-1",
+                    passenger="Ann Bell", order_id="o-1",
                 )
             )  # fmt: skip
             (message,) = shop.sent("email")

@@ -687,6 +687,63 @@ def test_a_bad_address_beside_a_good_identifier_is_left_out() -> None:
     assert event.traits == {"email": "ana@"}
 
 
+def external(**entry: Any) -> dict[str, Any]:
+    """A Segment call with one external id, as Segment documents it, but for what is given."""
+    whole = {"id": "s-7", "type": "shopify_id", "collection": "users", "encoding": "none", **entry}
+    return {**TRACK, "context": {"externalIds": [whole]}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "identifier"),
+    [
+        ({}, Identifier("shopify_id", "s-7")),
+        ({"type": "phone", "id": "030 901820"}, PHONE),
+        ({"type": "email", "id": "Ana@Example.com"}, EMAIL),
+        ({"type": "anonymous_id", "id": "a-1"}, ANONYMOUS),
+        ({"type": "ios.id", "id": "d-1"}, DEVICE),
+        ({"type": "android.idfa", "id": "g"}, Identifier("gaid", "g")),
+        ({"type": "ios.push_token", "id": "t"}, Identifier("ios_push_token", "t")),
+    ],
+)
+def test_segments_external_ids_are_identifiers(
+    entry: dict[str, Any], identifier: Identifier
+) -> None:
+    """Each is the person's own, beside `userId`, under its type."""
+    assert one(external(**entry)).identifiers == (USER, identifier)
+
+
+@pytest.mark.parametrize("entry", [{"collection": "accounts"}, {"id": None}, {"id": " "}])
+def test_an_external_id_that_is_no_persons_names_nobody(entry: dict[str, Any]) -> None:
+    """That of an account is a group's: everybody in it would be one person by it."""
+    assert one(external(**entry)).identifiers == (USER,)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason", "path"),
+    [
+        ({"collection": None}, "missing_field", "$.context.externalIds[0].collection"),
+        ({"collection": "teams"}, "invalid_field", "$.context.externalIds[0].collection"),
+        ({"encoding": None}, "missing_field", "$.context.externalIds[0].encoding"),
+        ({"encoding": "sha256"}, "invalid_field", "$.context.externalIds[0].encoding"),
+        ({"encoding": ["none"]}, "invalid_field", "$.context.externalIds[0].encoding"),
+        ({"type": None}, "missing_field", "$.context.externalIds[0].type"),
+        ({"type": "a b"}, "invalid_field", "$.context.externalIds[0].type"),
+        ({"id": 7}, "invalid_field", "$.context.externalIds[0].id"),
+    ],
+)
+def test_an_external_id_is_not_guessed_at(entry: dict[str, Any], reason: str, path: str) -> None:
+    """What Segment requires and is not there, or is none of Segment's, spoils the call."""
+    error = refused(external(**entry))
+    assert (error.reason, error.cause.split("`")[1]) == (reason, path)
+
+
+@pytest.mark.parametrize("given", ["x", {"id": "x"}, [1], [None]])
+def test_external_ids_are_a_list_of_objects(given: Any) -> None:
+    """Anything else is a dead letter that says so."""
+    error = refused({**TRACK, "context": {"externalIds": given}})
+    assert error.cause.startswith("`$.context.externalIds")
+
+
 def test_blocked_values_never_link() -> None:
     """A blocked identifier is left out, in whatever spelling it comes."""
     assert one(line(email="TEST@example.com ", identifiers={"user_id": "null"})) == expected()

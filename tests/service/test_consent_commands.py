@@ -144,6 +144,20 @@ def test_a_list_is_imported_once(shop: Path, capsys: pytest.CaptureFixture[str])
     assert f"{path}:6: " in text
 
 
+@pytest.mark.parametrize("word", ["no", "false", "Opted-Out", "unsubscribed", "DENIED "])
+def test_another_systems_word_for_a_no_counts_as_one(
+    shop: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    """It is a no in the ledger, and in the summary, in CSV as in JSON."""
+    path = listed(shop, f"email,value,channel,purpose\n{MAIL},{word},email,marketing\n")
+    said = {"email": "b@x.example", "value": word, "channel": "email", "purpose": "marketing"}
+    lines = listed(shop, json.dumps(said) + "\n", "list.jsonl")
+    for name in (path, lines):
+        summary = asked(capsys, shop, "import", name, "--at", AT)
+        assert (summary["rows"], summary["denied"], summary["dead"]) == (1, 1, 0)
+    assert value(capsys, shop) == value(capsys, shop, "email:b@x.example") == "denied"
+
+
 def test_json_says_what_csv_says(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Lines, an array and CSV with semicolons make the same statements: the later are repeats."""
     rows = [
@@ -163,6 +177,59 @@ def test_json_says_what_csv_says(shop: Path, capsys: pytest.CaptureFixture[str])
     made = [asked(capsys, shop, "import", file, "--at", AT) for file in files]
     assert [one["granted"] for one in made] == [1, 0, 0]
     assert [one["unchanged"] for one in made] == [0, 1, 1]
+
+
+RUBBISH = st.sampled_from(
+    [
+        "",
+        "\0",
+        "é",
+        "\ufeff",
+        '"',
+        "\n",
+        "a,b;c",
+        "x" * 2000,
+        "NaN",
+        "null",
+        "2026-13-40",
+        ":",
+        "😀",
+    ]
+)
+CELLS: dict[str, st.SearchStrategy[Any]] = {
+    "value": st.sampled_from(["granted", "denied", "objection", "pending", "no", "suspicion"]),
+    "user_id": st.sampled_from(["u1", "u2"]),
+    "email": st.sampled_from([MAIL, "B@X.example"]),
+    "channel": st.sampled_from(["email", "sms"]),
+    "purpose": st.just("marketing"),
+    "topic": st.just("carts"),
+    "expires_at": st.just("2027-10-05T08:00:00Z"),
+    "occurred_at": st.just("2026-10-05T08:00:00Z"),
+}
+BAD_ROWS: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.one_of(cell, cell, cell, RUBBISH, st.sampled_from([1, None, True, [1], {}]))
+            for name, cell in CELLS.items()
+        },
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(BAD_ROWS, st.binary(max_size=3), st.integers(0, 400))
+def test_every_row_of_a_list_is_accounted_for_whatever_it_holds(
+    shop: Path, capsys: pytest.CaptureFixture[str], rows: list[Any], noise: bytes, where: int
+) -> None:
+    """Rubbish in a cell, and bytes that belong nowhere, make dead rows and end no import."""
+    raw = "".join(json.dumps(one) + "\n" for one in [{}, *rows]).encode()
+    path = shop.parent / "rubbish.jsonl"
+    path.write_bytes(raw[: where + 1] + noise + raw[where + 1 :])
+    summary = asked(capsys, shop, "import", str(path))
+    counts = ("granted", "pending", "denied", "unchanged", "dead")
+    assert sum(summary[word] for word in counts) == summary["rows"]
 
 
 @pytest.mark.parametrize(

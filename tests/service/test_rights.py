@@ -104,15 +104,18 @@ def test_a_customer_reads_no_colleagues_words_and_of_no_hold(
             row("contact_opened", "2026-10-05T10:00:00Z", topic="returns"),
         )
         (waiting,) = shop.rows("approvals")
+        shop.run(row("page_viewed", "2026-10-05T10:01:00Z", "c-2"))
+    pair = ["user_id:c-1", "user_id:c-2", "--reason", "a cousin's hint"]
+    assert main(["profile", "merge", *pair, *place]) == 0
     no = ["approvals", "reject", waiting["approval_id"], "--by", "ana", "--reason", "odd orders"]
     assert main([*no, "--at", "2026-10-05T10:05:00Z", *place]) == 0
     asked(capsys, "hold", "user_id:c-1", "on", "--reason", "a court's order", "--json", *place)
     asked(capsys, "object", "user_id:c-1", "--reason", "a rude letter", "--json", *place)
-    words = ("odd orders", "a court's order", "a rude letter", waiting["rule"])
+    words = ("odd orders", "a court's order", "a rude letter", "a cousin's hint", waiting["rule"])
     for audience, told in (("customer", False), ("auditor", True)):
         (document,) = asked(capsys, "export", "user_id:c-1", "--audience", audience, *place)
-        rows = {name: document[name] for name in ("approvals", "approval_votes", "requests")}
-        assert [word in json.dumps(rows) for word in words] == [told] * len(words)
+        rest = {k: v for k, v in document.items() if k not in ("decisions", "decisions_explained")}
+        assert [word in json.dumps(rest) for word in words] == [told] * len(words)
         assert ("hold" in {one["kind"] for one in document["requests"]}) is told
         assert len(document["approval_votes"]) == 1
 
