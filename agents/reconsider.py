@@ -128,6 +128,7 @@ def _weighed(record: Record, workspace: Workspace) -> tuple[Weighed, ...]:
     said = {(one.action, one.journey): one for one in thought.considered}
     weighed = []
     lineup = line_up(workspace, context)
+    stages = tuple(rule.stage for rule in workspace.guard.rules)
     for ranked in lineup.ranked:
         candidate, action = ranked.candidate, ranked.candidate.action
         kept = said.get((action.name, candidate.journey))
@@ -145,6 +146,7 @@ def _weighed(record: Record, workspace: Workspace) -> tuple[Weighed, ...]:
                 note=note,
                 instead_of=kept.instead_of if kept else "",
                 findings=workspace.guard.ask_in_full(candidate, context, chosen, lineup.upcoming),
+                stages=stages,
             )
         )
     return tuple(weighed)

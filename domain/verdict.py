@@ -110,6 +110,10 @@ CLEARED_BY: Mapping[Code, str] = {
 }
 """What clears each code; the keys are the closed list."""
 
+Stage = Literal["eligibility", "applicability", "suitability", "contact_policy"]
+STAGES: tuple[Stage, ...] = ("eligibility", "applicability", "suitability", "contact_policy")
+"""The funnel, in its order: what may be had, what fits the moment, what suits the person, and
+whether they may be approached at all. Arbitration is among those who come through."""
 HeldFor = Literal["time", "approval", "human"]
 Instead = Literal["substitute", "escalate"]
 Outcome = Literal["pass", "hold", "forbid"]

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from domain.action import ContactKind
 from domain.context import Context
 from domain.proposal import Candidate, Upcoming
-from domain.verdict import EVERYONE, Audience, Code, Finding, HeldFor, Instead
+from domain.verdict import EVERYONE, Audience, Code, Finding, HeldFor, Instead, Stage
 from policies.expressions import Bound
 
 
@@ -64,6 +64,11 @@ class Rule(Protocol):
         ...
 
     @property
+    def stage(self) -> Stage:
+        """Where in the funnel it stands."""
+        ...
+
+    @property
     def shown_to(self) -> tuple[Audience, ...]:
         """Who may learn that this rule exists and what it said."""
         ...
@@ -89,6 +94,7 @@ class TimeBound(Protocol):
 class Speaker:
     """A rule's voice: findings that carry its name, place and audience."""
 
+    stage: Stage = "contact_policy"
     __slots__ = ("id", "passed", "place", "shown_to")
 
     def __init__(self, rule: str, place: str, shown_to: tuple[Audience, ...] = EVERYONE) -> None:

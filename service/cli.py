@@ -125,11 +125,56 @@ def explain(
     store: Store = None,
     as_json: Json = False,
     audience: Audience = "auditor",
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Only which stage and rule stopped each candidate.")
+    ] = False,
 ) -> int:
     """Say why: candidates, scores, every rule asked with what it read, and the outcome."""
+    if grid:
+        from service.funnels import grid_of
+
+        return _print(grid_of(workspace, store, decision, audience, as_json=as_json))
     from service.reports import explanation
 
     return _print(explanation(workspace, store, decision, audience, as_json=as_json))
+
+
+Since = Annotated[
+    str | None,
+    typer.Option("--since", help="Decisions from this instant or day on. [default: all]"),
+]
+OfJourney = Annotated[
+    str | None,
+    typer.Option("--journey", help="What was considered for one journey. [default: all]"),
+]
+
+
+@app.command()
+def funnel(
+    workspace: Workspace = None,
+    store: Store = None,
+    since: Since = None,
+    journey: OfJourney = None,
+    as_json: Json = False,
+) -> int:
+    """Show how many candidates each stage let through, and which rules stopped the most."""
+    from service.funnels import funnel_lines
+
+    return _print(funnel_lines(workspace, store, since, journey, as_json=as_json))
+
+
+@app.command()
+def arbitration(
+    workspace: Workspace = None,
+    store: Store = None,
+    since: Since = None,
+    journey: OfJourney = None,
+    as_json: Json = False,
+) -> int:
+    """Show which actions win over which, and how often that hangs on a single factor."""
+    from service.funnels import arbitration_lines
+
+    return _print(arbitration_lines(workspace, store, since, journey, as_json=as_json))
 
 
 @app.command()

@@ -33,7 +33,7 @@ from service.assemble import (
 )
 from service.lines import stamp
 from service.portraits import Printed, portrait_json
-from service.settings import find_workspace, instant_given, load, received_given
+from service.settings import day_given, find_workspace, instant_given, load
 from service.telling import run_of, seen, tell, writing
 from store import keys
 from store.database import Snapshot
@@ -52,7 +52,7 @@ class Asked:
     def times(self, assembly: Assembly) -> tuple[datetime, datetime]:
         """When it came in, and now."""
         now = instant_given(self.at) or assembly.database.clock()
-        return received_given(self.received) or now, now
+        return day_given(self.received, "--received") or now, now
 
 
 def export(

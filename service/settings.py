@@ -119,11 +119,11 @@ def instant_given(text: str | None, option: str = "--at") -> datetime | None:
     return at.astimezone(UTC)
 
 
-def received_given(text: str | None) -> datetime | None:
-    """The instant of `--received`; a day alone is its beginning in UTC, so that no time is lost."""
+def day_given(text: str | None, option: str) -> datetime | None:
+    """The instant of an option; a day alone is its beginning in UTC, so that no time is lost."""
     if text is not None and _DAY.fullmatch(text):
         text = f"{text}T00:00:00Z"
-    return instant_given(text, "--received")
+    return instant_given(text, option)
 
 
 def duration_given(text: str) -> timedelta:

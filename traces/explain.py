@@ -10,7 +10,7 @@ from typing import Any
 
 from domain.context import EventView, Pass
 from domain.decision import Decision
-from domain.verdict import CLEARED_BY, Audience, Finding, disclosed
+from domain.verdict import CLEARED_BY, Audience, Finding, Stage, disclosed
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Weighed:
     """One candidate: its place in the order, and what every rule said about it.
 
     `factors` multiply to `priority`. `note` is `chosen`, `holdout` or empty; `instead_of` the
-    action that it stood in for.
+    action that it stood in for. `stages` are those of the funnel in which the rules stand that said
+    `findings`.
     """
 
     action: str
@@ -31,6 +32,7 @@ class Weighed:
     note: str
     findings: tuple[Finding, ...]
     instead_of: str = ""
+    stages: tuple[Stage, ...] = ()
 
     @property
     def against(self) -> tuple[Finding, ...]:

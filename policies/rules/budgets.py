@@ -18,6 +18,7 @@ class BudgetLeft(Speaker):
     What was reserved counts as spent until it is released; see `domain/budget.py`.
     """
 
+    stage = "eligibility"
     __slots__ = ("budget", "reason")
 
     def __init__(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
-from domain.verdict import EVERYONE, Audience, Code, Finding
+from domain.verdict import EVERYONE, Audience, Code, Finding, Stage
 from policies.expressions import Condition
 from policies.question import Question, Speaker
 
-_STAGES: Mapping[str, Code] = {
+_CODES: Mapping[Stage, Code] = {
     "eligibility": "not_eligible",
     "applicability": "not_applicable",
     "suitability": "not_suitable",
 }
-Stage = Literal["eligibility", "applicability", "suitability"]
 
 
 class EngagementRule(Speaker):
@@ -50,7 +49,7 @@ class EngagementRule(Speaker):
         if not self.concerns(question) or self.condition.evaluate(question.bound):
             return self.passed
         return self.forbid(
-            _STAGES[self.stage],
+            _CODES[self.stage],
             self.reason,
             read=self.reads(question),
             counterfactual=f"make `{self.condition.text}` true",
@@ -156,6 +155,7 @@ def stale(rule: EngagementRule | ApprovalRule, question: Question) -> Finding | 
 class OfferLeft(Speaker):
     """An offer can be promised only while there is some left and it is valid."""
 
+    stage = "eligibility"
     __slots__ = ("_offers",)
 
     def __init__(self, offers: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ _PLACE = "policies/rules/standing.py"
 class KnownTool(Speaker):
     """A tool that is not in the closed list does nothing."""
 
+    stage = "eligibility"
     __slots__ = ()
 
     def __init__(self) -> None:
@@ -41,6 +42,7 @@ class KnownTool(Speaker):
 class PolicyExists(Speaker):
     """Where no policy says what a purpose or channel is, nothing is allowed."""
 
+    stage = "eligibility"
     __slots__ = ("_policies",)
 
     def __init__(self, policies: PolicySet) -> None:
@@ -135,6 +137,7 @@ class StillWanted(Speaker):
     The age limit is the journey's `max_age`; an undated event is never fresh enough for marketing.
     """
 
+    stage = "applicability"
     __slots__ = ("_policies",)
 
     def __init__(self, policies: PolicySet) -> None:
@@ -180,6 +183,7 @@ class StillWanted(Speaker):
 class AccessNeed(Speaker):
     """A channel that somebody cannot use is no channel to them, whatever it is for."""
 
+    stage = "suitability"
     __slots__ = ("_policies",)
 
     def __init__(self, policies: PolicySet) -> None:
@@ -210,6 +214,7 @@ class AccessNeed(Speaker):
 class SharedAddress(Speaker):
     """What is for the customer alone goes to no address that somebody else reads too."""
 
+    stage = "suitability"
     __slots__ = ()
 
     def __init__(self) -> None:
