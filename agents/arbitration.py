@@ -2,22 +2,27 @@
 
 The formula is Pega's: propensity (the probability of success), context weight, value of success,
 and levers, percentages set by people that add up (20 % and 35 % make 1.55). The journey's own
-priority is one of the levers' factors. Ties go by the journey's order of actions, then by name.
+priority is one of the levers' factors. Ties go by the order of journeys and of their actions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 
 from domain.proposal import Candidate, Ranked
 
 
 def arbitrate(candidates: Iterable[Candidate]) -> tuple[Ranked, ...]:
     """The candidates, best first."""
-    ranked = [(_ranked(candidate), order) for order, candidate in enumerate(candidates)]
-    ranked.sort(key=lambda item: (-item[0].priority, item[1], item[0].candidate.action.name))
-    return tuple(item for item, _ in ranked)
+    # A stable sort: of equal worth, whoever was named first.
+    return tuple(sorted(map(_ranked, candidates), key=_worth, reverse=True))
+
+
+def _worth(ranked: Ranked) -> float:
+    return ranked.priority
 
 
 def _ranked(candidate: Candidate) -> Ranked:
-    return Ranked(candidate, candidate.priority, candidate.factors)
+    factors = candidate.factors
+    return Ranked(candidate, prod([value for _, value in factors]), factors)

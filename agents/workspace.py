@@ -45,7 +45,7 @@ from policies.rules.cool_offs import CoolOff
 from policies.rules.exclusion import Exclusive, SameCreative
 from policies.rules.look_ahead import LookAhead
 
-FILE_BYTES_MAX = 1_000_000
+FILE_BYTES_MAX = 4_000_000
 FILES_MAX = 1_000
 SETTINGS = "settings.toml"
 _SINGLE = ("settings.toml", "actions.yaml", "offers.yaml", "people.yaml")

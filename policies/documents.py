@@ -26,7 +26,7 @@ from domain.errors import ConfigurationError
 from domain.regions import country_of, is_code
 from policies.hours import DAY_NAMES, Holidays, Hours, Window, week
 
-DOCUMENT_BYTES_MAX = 1_000_000
+DOCUMENT_BYTES_MAX = 4_000_000
 DOCUMENT_DEPTH_MAX = 32
 DURATION_MAX = timedelta(days=400)
 WINDOWS_MAX = 8
