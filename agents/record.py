@@ -50,7 +50,10 @@ CLAIM_TIMER = Statement(
 )
 _SETTLE_CONTACT = Statement(
     update(t.contacts)
-    .where(t.contacts.c.contact_id == bindparam("contact"), t.contacts.c.state == "reserved")
+    .where(
+        t.contacts.c.contact_id == bindparam("contact"),
+        t.contacts.c.state.in_(("reserved", "held")),
+    )
     .values(state=bindparam("to_state"))
 )
 _gone = t.contacts.alias("gone")
@@ -332,7 +335,7 @@ def _reserve(
             continues=1 if _continues(context, candidate) else None,
             decision_id=decision.decision_id,
             counted=int(counted),
-            state="reserved",
+            state="reserved" if decided.hold is None else "held",
         )
         if point is not None and counted:
             work.move(keys.point(point.ref))

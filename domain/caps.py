@@ -28,9 +28,10 @@ class CapScope:
     """Which contacts a frequency cap counts, and against which limit.
 
     `among` names the values that each restricted dimension may have; a contact is in scope where
-    it has one of them in all of these dimensions. `attempt` counts all that was begun, `accepted`
-    what no provider refused, `delivered` what is not known to have failed to arrive, and
-    `conversation` what opened a conversation on its channel at its contact point.
+    it has one of them in all of these dimensions. With `same_brand`, only contacts of the brand at
+    hand count; without `counts_held`, none that waits for a yes. `attempt` counts all that was
+    begun, `accepted` what no provider refused, `delivered` what is not known to have failed to
+    arrive, and `conversation` what opened a conversation on its channel at its contact point.
     """
 
     rule: str
@@ -39,15 +40,31 @@ class CapScope:
     per: Per = "person"
     counts: Counts = "accepted"
     among: tuple[tuple[Dimension, frozenset[str]], ...] = ()
+    same_brand: bool = False
+    counts_held: bool = True
+
+    @property
+    def uncounted(self) -> frozenset[ContactState]:
+        """The states in which a contact does not count."""
+        held: frozenset[ContactState] = frozenset() if self.counts_held else frozenset({"held"})
+        return UNCOUNTED[self.counts] | held
 
     @property
     def beyond_contacts(self) -> bool:
         """Whether it counts what a context's contacts do not show: others' and failed ones."""
         return self.per == "household" or self.counts == "attempt"
 
-    def includes(self, contact: Contact) -> bool:
-        """Whether a contact is one of those it counts, whoever it was made to."""
+    def includes(self, contact: Contact, brand: str) -> bool:
+        """Whether a contact is one of those it counts, whoever it was made to.
+
+        Args:
+            brand: the brand at hand.
+        """
         if contact.state in UNCOUNTED[self.counts]:
+            return False
+        if contact.state == "held" and not self.counts_held:
+            return False
+        if self.same_brand and contact.brand != brand:
             return False
         if self.counts == "conversation" and contact.continues:
             return False

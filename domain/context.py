@@ -19,7 +19,8 @@ Category = Literal["ordinary", "sensitive", "special", "secret"]
 Use = Literal["decide", "personalise", "learn", "model", "analytics"]
 Retention = Literal["erasable", "evidence", "statutory"]
 Blocks = Literal["marketing", "offers_and_marketing", "all_but_mandatory", "all"]
-ContactState = Literal["made", "failed", "undelivered"]
+ContactState = Literal["made", "held", "failed", "undelivered"]
+"""`held` is one that waits for a yes: it is reserved, and was not made yet."""
 PassKind = Literal["event", "release", "approval", "retry", "displaced"]
 
 CONTACTS_IN_CONTEXT_MAX = 256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -148,7 +148,30 @@ class Calendar:
         return first + _SPANS[self.unit]
 
 
-Window = Rolling | Calendar
+@dataclass(frozen=True, slots=True)
+class DayParts(Calendar):
+    """Parts of the day `[start, next start)` of a zone, which together are the whole day.
+
+    `starts` are their wall times, in order; the last part lasts until the first of the next day.
+    """
+
+    starts: tuple[time, ...] = ()
+
+    def bounds(self, at: datetime, name: str) -> tuple[datetime, datetime]:
+        """The part around an instant in one zone: where it starts, and where the next does."""
+        today = at.astimezone(ZoneInfo(name)).date()
+        days = [today - _DAY, today, today + _DAY]
+        found = [_shows(day, start, name) for day in days for start in self.starts]
+        return max(i for i in found if i <= at), min(i for i in found if i > at)
+
+
+Window = Rolling | Calendar | DayParts
+
+
+@lru_cache(maxsize=65_536)
+def _shows(day: date, wall: time, name: str) -> datetime:
+    """When a clock first shows that time; where it is left out, as long after as it would have."""
+    return datetime.combine(day, wall, tzinfo=ZoneInfo(name)).replace(fold=0).astimezone(UTC)
 
 
 def _extremes(

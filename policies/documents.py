@@ -91,6 +91,13 @@ def _windows(value: Any) -> tuple[Window, ...]:
     return tuple(sorted(found, key=lambda window: window.open))
 
 
+def _wall(value: Any) -> time:
+    match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("it is no time of day; write it as `06:00`")
+    return time(int(match[1]), int(match[2]))
+
+
 def _days(value: Any) -> frozenset[int]:
     names = value.replace(" ", "").split(",") if isinstance(value, str) else []
     found: set[int] = set()
@@ -175,6 +182,7 @@ def _calendar_zone(value: Any) -> str:
 Duration = Annotated[timedelta, PlainValidator(_duration)]
 KeptFor = Annotated[timedelta, PlainValidator(_kept_for)]
 WallWindows = Annotated[tuple[Window, ...], PlainValidator(_windows)]
+WallTime = Annotated[time, PlainValidator(_wall)]
 WeekDays = Annotated[frozenset[int], PlainValidator(_days)]
 HolidayList = Annotated[Holidays, PlainValidator(_holidays)]
 PlaceCode = Annotated[str, PlainValidator(_place)]

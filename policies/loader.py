@@ -11,7 +11,7 @@ from domain.caps import CapScope, Dimension
 from domain.context import FieldLabel
 from domain.errors import ConfigurationError
 from domain.verdict import EVERYONE, Audience
-from domain.windows import Calendar, Rolling, Window
+from domain.windows import Calendar, DayParts, Rolling, Window
 from policies.documents import Document, parse_yaml
 from policies.expressions import Condition, compile_condition
 from policies.hours import ALL_DAY, EVERY_DAY, NO_HOLIDAYS, Hours, never_open
@@ -41,12 +41,14 @@ from policies.schema import (
     Member,
     PolicyFile,
     ShownTo,
+    SlotEntry,
 )
 
 Loaded = tuple[Document, PolicyFile]
 
 _SCOPED = (
     "frequency_caps",
+    "slots",
     "quiet_hours",
     "cool_offs",
     "same_creative",
@@ -76,7 +78,7 @@ def load_policies(files: Mapping[str, str]) -> PolicySet:
         for label in (FieldLabel(f"signal.engagement.{name}", "double") for name in channels)
     }
     purposes = _purposes(loaded, channels, fields)
-    caps = tuple(_caps(loaded))
+    caps = (*_caps(loaded), *_slots(loaded))
     rules: tuple[Rule, ...] = (
         *caps,
         *_hours(loaded, channels),
@@ -264,6 +266,34 @@ def _caps(loaded: Iterable[Loaded]) -> Iterable[FrequencyCap]:
             )
 
 
+def _slots(loaded: Iterable[Loaded]) -> Iterable[FrequencyCap]:
+    """A slot is a part of the day in which a brand contacts a person once."""
+    for document, file in loaded:
+        for index, entry in enumerate(file.slots):
+            if list(entry.day_parts) != sorted(set(entry.day_parts)):
+                raise ConfigurationError(
+                    f"slot `{entry.id}` has day parts out of order",
+                    place=document.place("slots", index, "day_parts"),
+                    remedy="name when each begins, once and in order: `[06:00, 12:00, 18:00]`",
+                )
+            scope = CapScope(
+                entry.id,
+                1,
+                DayParts("day", entry.tz, starts=tuple(entry.day_parts)),
+                among=tuple(_among(entry)),
+                same_brand=True,
+                counts_held=entry.while_held == "wait",
+            )
+            yield FrequencyCap(
+                document.place("slots", index),
+                scope,
+                on_capped=entry.on_taken,
+                reason=entry.reason or "something else had this part of the day",
+                code="slot_taken",
+                shown_to=_audience(entry.shown_to),
+            )
+
+
 _DIMENSIONS: tuple[Dimension, ...] = (
     "brand",
     "channel",
@@ -275,9 +305,9 @@ _DIMENSIONS: tuple[Dimension, ...] = (
 )
 
 
-def _among(entry: CapEntry) -> Iterable[tuple[Dimension, frozenset[str]]]:
+def _among(entry: CapEntry | SlotEntry) -> Iterable[tuple[Dimension, frozenset[str]]]:
     for dimension in _DIMENSIONS:
-        names: list[str] | None = getattr(entry, f"{dimension}s")
+        names: list[str] | None = getattr(entry, f"{dimension}s", None)
         if names is not None:
             yield dimension, frozenset(names)
 

@@ -19,6 +19,7 @@ from policies.documents import (
     MoneyText,
     PlaceCode,
     TimeZoneName,
+    WallTime,
     WallWindows,
     WeekDays,
 )
@@ -157,6 +158,32 @@ class CapEntry(Strict):
     teams: Scope | None = None
     groups: Scope | None = None
     on_capped: Otherwise = "drop"
+    reason: Reason | None = None
+    shown_to: ShownTo | None = None
+
+
+class SlotEntry(Strict):
+    """Parts of the day, each of which is one action's: the best has it, the others lose.
+
+    One contact of a brand to a person in each part, counted by the customer's own clock or by that
+    of the zone `tz`. A contact that waits for a yes has its slot until that is decided, unless
+    `while_held: next`. One too many is dropped, deferred until the next part, substituted or
+    escalated.
+    """
+
+    id: Id
+    day_parts: list[WallTime] = Field(
+        min_length=1, max_length=24, examples=[["06:00", "12:00", "18:00"]]
+    )
+    tz: CalendarZone = "person"
+    while_held: Literal["wait", "next"] = "wait"
+    channels: Scope | None = None
+    purposes: Scope | None = Field(default=None, examples=[["marketing"]])
+    topics: Scope | None = None
+    journeys: Scope | None = None
+    teams: Scope | None = None
+    groups: Scope | None = None
+    on_taken: Otherwise = "drop"
     reason: Reason | None = None
     shown_to: ShownTo | None = None
 
@@ -307,6 +334,7 @@ class PolicyFile(Strict):
     purposes: dict[Id, PurposeEntry] = {}
     channels: dict[Id, ChannelEntry] = {}
     frequency_caps: list[CapEntry] = []
+    slots: list[SlotEntry] = []
     quiet_hours: list[HoursEntry] = []
     cool_offs: list[CoolOffEntry] = []
     exclusive: list[ExclusiveEntry] = []

@@ -40,7 +40,7 @@ _CONCERNED = select(t.contacts.c.decision_id).where(
     _any("topic", t.contacts.c.topic),
     _any("point", t.contacts.c.contact_point),
 )
-_RESERVED = _CONCERNED.where(t.contacts.c.state == "reserved")
+_RESERVED = _CONCERNED.where(t.contacts.c.state.in_(("reserved", "held")))
 _WITHDRAW = Statement(
     update(t.approvals)
     .where(t.approvals.c.state == "pending", t.approvals.c.decision_id.in_(_RESERVED))

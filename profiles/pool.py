@@ -296,6 +296,7 @@ class Pool:
                 "apart": arrival.asked.parent_id or "",
                 "people": ids,
                 "household": household,
+                "brand": self._terms.brand_of(arrival.event),
             }
             points: Sequence[str | None] = sorted(refs) if scope.per == "contact_point" else (None,)
             found += [self._tally(scope, point, given) for point in points]
@@ -489,6 +490,6 @@ def _approval(row: tuple[Any, ...], now: datetime) -> ApprovalFact:
 
 def _contact(row: tuple[Any, ...]) -> Contact:
     groups = tuple(row[12].strip("|").split("|")) if row[12] else ()
-    state: ContactState = "undelivered" if row[15] == "undelivered" else "made"
+    state: ContactState = row[15] if row[15] in ("undelivered", "held") else "made"
     told: Sequence[Any] = (*row[1:10], groups, row[13], bool(row[14]), state)
     return Contact(instant(row[0]), *told)

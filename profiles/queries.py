@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from domain.caps import UNCOUNTED, CapScope, Dimension, Per
+from domain.caps import CapScope, Dimension, Per
 from domain.consent import Consent
 from store import tables as t
 from store.instants import instant
@@ -285,10 +285,12 @@ def counting(scope: CapScope) -> tuple[Statement, Statement]:
         _TARGETS[scope.per],
         t.contacts.c.at > bindparam("since"),
         t.contacts.c.counted == 1,
-        t.contacts.c.state.not_in(sorted({"released", *UNCOUNTED[scope.counts]})),
+        t.contacts.c.state.not_in(sorted({"released", *scope.uncounted})),
         *(_one_of(dimension, sorted(names)) for dimension, names in scope.among),
         or_(t.contacts.c.decision_id.is_(None), t.contacts.c.decision_id != bindparam("apart")),
     )
+    if scope.same_brand:
+        counted = and_(counted, t.contacts.c.brand == bindparam("brand"))
     if scope.counts == "conversation":
         counted = and_(counted, t.contacts.c.continues.is_(None))
     nth = select(t.contacts.c.at).order_by(t.contacts.c.at.desc()).limit(1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from domain.caps import CapScope, Dimension, is_conversing
 from domain.context import Contact, Tally
-from domain.verdict import EVERYONE, Audience, Finding
-from domain.windows import NOWHERE, PERSON, Calendar, Rolling, Whereabouts, whereabouts
+from domain.verdict import EVERYONE, Audience, Code, Finding
+from domain.windows import NOWHERE, PERSON, Calendar, DayParts, Rolling, Whereabouts, whereabouts
 from policies.hours import HORIZON
 from policies.question import INSTEAD, Otherwise, Question, Speaker, stamp
 
@@ -17,7 +17,7 @@ from policies.question import INSTEAD, Otherwise, Question, Speaker, stamp
 class FrequencyCap(Speaker):
     """At most `limit` contacts of its scope in any rolling window, or in each of the calendar's."""
 
-    __slots__ = ("_by_person", "on_capped", "reason", "scope")
+    __slots__ = ("_by_person", "code", "on_capped", "reason", "scope")
 
     def __init__(
         self,
@@ -26,9 +26,11 @@ class FrequencyCap(Speaker):
         *,
         on_capped: Otherwise = "drop",
         reason: str | None = None,
+        code: Literal["frequency_cap", "slot_taken"] = "frequency_cap",
         shown_to: tuple[Audience, ...] = EVERYONE,
     ) -> None:
         super().__init__(scope.rule, place, shown_to)
+        self.code: Code = code
         self.scope = scope
         self.on_capped = on_capped
         self.reason = reason or f"at most {scope.limit} {_spoken(scope)}"
@@ -48,6 +50,8 @@ class FrequencyCap(Speaker):
         read["window"] = window.unit
         if window.unit == "week":
             read["week_start"] = window.week_start
+        if isinstance(window, DayParts):
+            read |= {"window": "day_part", "starts": [f"{one:%H:%M}" for one in window.starts]}
         where = self._where(question)
         unknown = self._by_person and not where.now
         return read | {"zones": ["any"] if unknown else list(window.zones(question.at, where))}
@@ -63,7 +67,7 @@ class FrequencyCap(Speaker):
         need = f"wait until {stamp(clear)}" if clear else "raise the limit"
         if self.on_capped != "defer" or clear is None:
             return self.forbid(
-                "frequency_cap",
+                self.code,
                 self.reason,
                 read=read,
                 counterfactual=need,
@@ -71,7 +75,7 @@ class FrequencyCap(Speaker):
                 instead=INSTEAD[self.on_capped],
             )
         return self.hold(
-            "frequency_cap", self.reason, "time", read=read, counterfactual=need, clears_at=clear
+            self.code, self.reason, "time", read=read, counterfactual=need, clears_at=clear
         )
 
     def clears_at(self, question: Question, at: datetime) -> datetime | None:
@@ -165,7 +169,8 @@ class FrequencyCap(Speaker):
         return (
             contact
             for contact in question.context.contacts
-            if self._is_theirs(contact, question) and self.scope.includes(contact)
+            if self._is_theirs(contact, question)
+            and self.scope.includes(contact, question.candidate.brand)
         )
 
     def _count(self, question: Question) -> int:
@@ -224,8 +229,10 @@ def _spoken(scope: CapScope) -> str:
     window = scope.window
     if isinstance(window, Rolling):
         return f"in {_elapsed(window.span)}"
-    whole = _WHOLE[window.week_start if window.unit == "week" else window.unit]
     zone = "the customer's own time" if window.tz == PERSON else window.tz
+    if isinstance(window, DayParts):
+        return f"from each of {', '.join(f'{one:%H:%M}' for one in window.starts)} on in {zone}"
+    whole = _WHOLE[window.week_start if window.unit == "week" else window.unit]
     return f"a {window.unit}, {whole} in {zone}"
 
 

@@ -296,11 +296,13 @@ class Both(RuleBasedStateMachine):
         until = None if hours is None else self.now + timedelta(hours=hours)
         self.trait(user, paused_until=until)
 
-    @rule(user=users)
-    def buy(self, user: str) -> None:
-        """Somebody buys something."""
+    @rule(user=users, action=asked, after=st.sampled_from([1, 20, 90]))
+    def buy(self, user: str, action: str, after: int) -> None:
+        """Somebody buys something, and soon after something is worth a message."""
         self.model.happened.append((self.now, user, "order_completed"))
         self.tell("order_completed", user)
+        self.come_to(self.now + timedelta(minutes=after))
+        self.events([(user, action)])
 
     @rule(
         user=users,

@@ -183,7 +183,7 @@ def test_case_10_an_opt_out_between_reservation_and_sending(tmp_path: Path, stor
     """What was permitted and not begun is cancelled with `consent`, and its slot is free, once."""
     with open_shop(tmp_path / "w", store=store) as shop:
         _, approval_id = ask(shop)
-        (held,) = [one for one in shop.rows("contacts") if one["state"] == "reserved"]
+        (held,) = [one for one in shop.rows("contacts") if one["state"] == "held"]
         no = consent("denied", "2026-10-05T17:15:00.200Z", contact_point=MAIL, id="no")
         during(shop, "offer", no, "2026-10-05T17:15:00.200Z")
         shop.vote(approval_id, "approve", "2026-10-05T17:15:00Z")

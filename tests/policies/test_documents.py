@@ -201,10 +201,10 @@ YAML_MISTAKES = [
         "flatten it",
     ),
     Mistake(
-        "two megabytes",
-        "#" * 2_000_000,
+        "five megabytes",
+        "#" * 5_000_000,
         FILE,
-        "the file is longer than 1000000 characters",
+        "the file is longer than 4000000 characters",
         "split it into several",
     ),
     Mistake(
@@ -400,10 +400,10 @@ TOML_MISTAKES = [
         "flatten it",
     ),
     Mistake(
-        "two megabytes",
-        "#" * 2_000_000,
+        "five megabytes",
+        "#" * 5_000_000,
         "settings.toml",
-        "the file is longer than 1000000 characters",
+        "the file is longer than 4000000 characters",
         "split it into several",
     ),
 ]

@@ -81,7 +81,16 @@ VALUES: Mapping[str, Sequence[Any]] = {
     "journey": (None, "cart"),
     "team": (None, "growth"),
     "action_groups": (None, "|offers|", "|a_b|offers|", "|axb|", "|Offers|"),
-    "state": ("reserved", "committed", "unknown", "observed", "failed", "released", "undelivered"),
+    "state": (
+        "reserved",
+        "held",
+        "committed",
+        "unknown",
+        "observed",
+        "failed",
+        "released",
+        "undelivered",
+    ),
     "continues": (None, None, 1),
     "counted": (1, 1, 1, 0),
 }
