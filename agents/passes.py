@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 
 from agents.dispatch import settle, tell
 from agents.record import Record, read_record, settle_contact
@@ -35,19 +35,12 @@ _KINDS: dict[str, PassKind] = {
     "displaced": "displaced",
     "absence": "absence",
 }
-_TOLD = and_(
-    t.timers.c.state == "pending",
-    t.timers.c.waits_for == t.sources.c.source,
-    t.timers.c.watch_at <= t.sources.c.watermark_at,
-)
-"""What its source has told of, before the time that it has for that was over."""
 _NEXT = Statement(
     select(t.timers.c.due_at)
     .where(t.timers.c.state == "pending")
     .order_by(t.timers.c.due_at, t.timers.c.timer_id)
     .limit(1)
 )
-_NEXT_TOLD = Statement(select(t.timers.c.watch_at).join(t.sources, _TOLD).limit(1))
 _TIMER = tuple(t.timers.c[name] for name in Timer.__dataclass_fields__)
 _DUE = Statement(
     select(*_TIMER)
@@ -55,10 +48,12 @@ _DUE = Statement(
     .order_by(t.timers.c.due_at, t.timers.c.timer_id)
     .limit(bindparam("most"))
 )
-_DUE_TOLD = Statement(
+_TOLD = Statement(
     select(*_TIMER)
-    .join(t.sources, _TOLD)
-    .order_by(t.timers.c.watch_at, t.timers.c.timer_id)
+    # In the words of the partial index, which serves no others.
+    .where(t.timers.c.state == "pending", t.timers.c.waits_for.is_not(None))
+    .where(t.timers.c.waits_for == bindparam("source"), t.timers.c.watch_at <= bindparam("told"))
+    .order_by(t.timers.c.watch_at)
     .limit(bindparam("most"))
 )
 _WATERMARKS = Statement(select(t.sources.c.source, t.sources.c.watermark_at))
@@ -103,8 +98,16 @@ DROP_TIMER = Statement(
 
 def next_due(database: Database) -> datetime | None:
     """When the next timer is due, if any is; one whose source has told is due by then already."""
-    rows = [*database.rows(_NEXT), *database.rows(_NEXT_TOLD)]
-    return min((instant(at) for (at,) in rows), default=None)
+    found = [instant(at) for (at,) in database.rows(_NEXT)]
+    found += [instant(timer.watch_at or 0) for timer in _told(database, 1)]
+    return min(found, default=None)
+
+
+def _told(database: Database, most: int) -> Iterator[Timer]:
+    """Of each source that may lag, the first timers that it has told all for."""
+    for source, told in database.rows(_WATERMARKS):
+        for row in database.rows(_TOLD, source=source, told=told, most=most):
+            yield Timer(*row)
 
 
 def due(deps: Deps, now: datetime, most: int) -> list[Arrival]:
@@ -138,8 +141,7 @@ def _fallen_due(deps: Deps, now: datetime, most: int) -> Iterator[tuple[Timer, d
         timer = Timer(*row)
         met.add(timer.timer_id)
         yield timer, instant(timer.due_at)
-    for row in deps.database.rows(_DUE_TOLD, most=most):
-        timer = Timer(*row)
+    for timer in _told(deps.database, most):
         if timer.timer_id not in met:
             yield timer, max(now, instant(timer.watch_at or 0))
 
