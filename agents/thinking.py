@@ -174,8 +174,12 @@ def _survivors(ranked: Sequence[Ranked], screened: Mapping[int, Screening]) -> l
 
 def is_withheld(workspace: Workspace, candidate: Candidate, context: Context) -> bool:
     """A holdout withholds a journey's marketing contacts, presentations and offers only."""
-    if context.arms.get(candidate.journey) != "held_out":
-        return False
+    is_held_out = context.arms.get(candidate.journey) == "held_out"
+    return is_held_out and can_be_withheld(workspace, candidate)
+
+
+def can_be_withheld(workspace: Workspace, candidate: Candidate) -> bool:
+    """Whether a holdout is about it: it is marketing that reaches people, or an offer."""
     guard = workspace.guard
     purpose, _ = guard.judged(candidate)
     marketing = guard.policies.is_marketing(purpose)
