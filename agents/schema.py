@@ -222,6 +222,18 @@ class RetentionEntry(Strict):
         return record
 
 
+Weight = Annotated[float, Field(ge=0, le=100)]
+
+
+class FrictionEntry(Strict):
+    """What one of each counts for in `signal.friction`."""
+
+    repeats: Weight = 1.0
+    errors: Weight = 2.0
+    switches: Weight = 2.0
+    back_and_forth: Weight = 1.0
+
+
 class SignalsEntry(Strict):
     """What event names mean for the computed signals."""
 
@@ -229,6 +241,8 @@ class SignalsEntry(Strict):
     value: EventName = Field(default="value", examples=["value"])
     engagement: dict[EventName, Id] = Field(default={}, examples=[{"email_opened": "email"}])
     intents: dict[EventName, Id] = Field(default={}, examples=[{"cart_abandoned": "buy"}])
+    errors: list[EventName] = Field(default=[], examples=[["checkout_failed"]])
+    friction: FrictionEntry = FrictionEntry()
 
 
 class SmtpEntry(Strict):

@@ -24,12 +24,23 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
+class FrictionWeights:
+    """What one of each counts for in a person's friction."""
+
+    repeats: float = 1.0
+    errors: float = 2.0
+    switches: float = 2.0
+    back_and_forth: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class SignalTerms:
     """What a workspace's event names mean for signals.
 
     `purchases` are events that are a purchase, worth their property `value` in the brand's
     currency (`currencies`, by brand). `engagement` maps an event to the channel whose message it
-    answers, `intents` an event to what it shows an interest in.
+    answers, `intents` an event to what it shows an interest in. `errors` are events that tell of
+    something that went wrong.
     """
 
     purchases: frozenset[str] = frozenset()
@@ -37,6 +48,8 @@ class SignalTerms:
     currencies: Mapping[str, str] = field(default_factory=dict)
     engagement: Mapping[str, str] = field(default_factory=dict)
     intents: Mapping[str, str] = field(default_factory=dict)
+    errors: frozenset[str] = frozenset()
+    friction: FrictionWeights = field(default_factory=FrictionWeights)
 
 
 @dataclass(frozen=True, slots=True)

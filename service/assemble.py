@@ -27,7 +27,7 @@ from profiles.identity import IdentityRules
 from profiles.people import People
 from profiles.readers.claims import normalise
 from profiles.reading import Reading
-from profiles.terms import Category, SignalTerms, Terms
+from profiles.terms import Category, FrictionWeights, SignalTerms, Terms
 from profiles.words import read_words
 from service.settings import Place, find_workspace, load, store_url
 from service.telemetry import Telemetry, open_telemetry
@@ -230,6 +230,8 @@ def make_terms(workspace: Workspace) -> Terms:
             currencies={name: brand.currency for name, brand in workspace.brands.items()},
             engagement=workspace.signals.engagement,
             intents=workspace.signals.intents,
+            errors=frozenset(workspace.signals.errors),
+            friction=FrictionWeights(**workspace.signals.friction.model_dump()),
         ),
         max_lag=workspace.input.max_lag,
         occasions=workspace.occasions,

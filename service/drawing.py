@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 
 from agents.workspace import Workspace
 from domain.action import Action
@@ -94,12 +95,16 @@ def _legend() -> Iterator[str]:
 
 def _lane(workspace: Workspace, journey: Journey, top: float) -> tuple[float, list[str]]:
     """One journey between what begins it and its ends; its height, and what draws it."""
-    columns = (
+    said = (
         list(_begins(journey)),
         [("journey", _of_journey(journey))],
         [("action", _of_action(workspace.actions[name])) for name in journey.actions],
         list(_ends(journey)),
     )
+    columns = [
+        [(kind, _wrapped(lines, width)) for kind, lines in column]
+        for column, width in zip(said, WIDTHS, strict=True)
+    ]
     heights = [_height(column) for column in columns]
     height = max(heights)
     placed: list[list[Box]] = []
@@ -113,6 +118,11 @@ def _lane(workspace: Workspace, journey: Journey, top: float) -> tuple[float, li
     arrows += [_arrow(a, b) for a, b in _pairs(actions, ends)]
     boxes = [line for column in placed for box in column for line in _drawn(box)]
     return height, [*arrows, *boxes]
+
+
+def _wrapped(lines: Sequence[str], width: float) -> tuple[str, ...]:
+    most = int((width - 2 * PAD) / CHARACTER)
+    return tuple(part for line in lines for part in wrap(line, most) or [""])
 
 
 def _begins(journey: Journey) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -189,10 +199,7 @@ def _drawn(box: Box) -> Iterator[str]:
         f'<rect x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" '
         f'rx="6" fill="{fill}" stroke="{stroke}"/>'
     )
-    most = int((box.width - 2 * PAD) / CHARACTER)
     for number, line in enumerate(box.lines):
         weight = ' font-weight="bold"' if number == 0 else ""
         y = box.y + PAD + (number + 0.75) * LINE
-        shown = line if len(line) <= most else f"{line[: most - 1]}…"
-        whole = f"<title>{escape(line)}</title>" if shown != line else ""
-        yield f'<text x="{box.x + PAD:g}" y="{y:g}"{weight}>{whole}{escape(shown)}</text>'
+        yield f'<text x="{box.x + PAD:g}" y="{y:g}"{weight}>{escape(line)}</text>'
