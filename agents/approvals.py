@@ -15,6 +15,7 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, select, update
 
 from agents.steps import ROUNDS_MAX, Deps
+from agents.timers import timer_id
 from domain.approval import Approval, ApprovalState
 from domain.errors import StoreError, UsageError
 from store import keys
@@ -60,7 +61,7 @@ _DECIDE = Statement(
 )
 _WAKE = Statement(
     update(t.timers)
-    .where(t.timers.c.decision_id == bindparam("decision"), t.timers.c.state == "pending")
+    .where(t.timers.c.timer_id == bindparam("timer"), t.timers.c.state == "pending")
     .values(due_at=bindparam("due"))
 )
 
@@ -178,7 +179,7 @@ def _work(
         to_by=by if settled else None,
     )
     if settled:
-        work.change(_WAKE, decision=approval.decision_id, due=micros(at))
+        work.change(_WAKE, timer=timer_id(approval.decision_id), due=micros(at))
     work.append(
         t.approval_votes,
         approval.profile_id,

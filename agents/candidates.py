@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.templates import fill, for_others_eyes
 from agents.workspace import Workspace
 from domain.action import Action, Step
-from domain.context import INSTANCES_OF_JOURNEY_MAX, ContactPoint, Context
-from domain.journey import Journey
+from domain.context import INSTANCES_OF_JOURNEY_MAX, ContactPoint, Context, Silence
+from domain.journey import Instance, Journey
 from domain.proposal import Candidate, Upcoming
 from domain.verdict import Instead
 from policies.expressions import Condition, RuleFailed
@@ -34,11 +34,12 @@ class Proposed:
 def propose(workspace: Workspace, context: Context) -> Proposed:
     """Every action of every journey that this event triggers for this person.
 
-    On an approval's pass, only the action that was asked about.
+    On an approval's pass, only the action that was asked about; on an absence's, and whatever
+    follows from it, only its journey.
     """
     candidates: list[Candidate] = []
     not_entered: list[tuple[str, str]] = []
-    for journey in workspace.triggered.get(context.event.name, ()):
+    for journey in _concerned(workspace, context):
         if journey.brand != context.brand:
             not_entered.append((journey.name, "the event is another brand's"))
             continue
@@ -51,9 +52,41 @@ def propose(workspace: Workspace, context: Context) -> Proposed:
     return Proposed(tuple(candidates), tuple(not_entered))
 
 
+def _concerned(workspace: Workspace, context: Context) -> Iterator[Journey]:
+    """The journeys to be proposed, each as its person entered it."""
+    asked, event = context.asked, context.event.name
+    if asked.journey is not None:
+        named = [asked.journey]
+    else:
+        named = [journey.name for journey in workspace.triggered.get(event, ())]
+        for instance in context.instances:
+            plan = workspace.plan(instance.journey, instance.journey_version)
+            if plan is not None and plan.trigger == event and _is_entered(context, instance):
+                named.append(instance.journey)
+    for name in dict.fromkeys(named):
+        journey = plan_of(workspace, context, name, context.entering.get(name))
+        if journey is not None:
+            yield journey
+
+
+def _is_entered(context: Context, instance: Instance) -> bool:
+    """Whether it is on, and the one that the event names."""
+    named = context.entering.get(instance.journey)
+    return instance.state == "active" and named == instance.key
+
+
+def plan_of(workspace: Workspace, context: Context, name: str, key: str | None) -> Journey | None:
+    """A journey as the person entered it; as it is now for whoever is not on it."""
+    for instance in context.instances:
+        if (instance.journey, instance.key, instance.state) == (name, key, "active"):
+            return workspace.plan(name, instance.journey_version)
+    return workspace.journeys.get(name)
+
+
 def stand_in(workspace: Workspace, of: Candidate, name: str, context: Context) -> Candidate:
     """Another action in the place of a candidate, for the same journey."""
-    journey = workspace.journeys[of.journey]
+    journey = plan_of(workspace, context, of.journey, of.instance)
+    assert journey is not None
     return _candidate(workspace, journey, workspace.actions[name], context)
 
 
@@ -61,7 +94,7 @@ def upcoming(workspace: Workspace, context: Context) -> tuple[Upcoming, ...]:
     """The person's scheduled contacts, as they could be made now."""
     found = []
     for waits in context.scheduled:
-        journey = workspace.journeys.get(waits.journey)
+        journey = plan_of(workspace, context, waits.journey, waits.instance)
         action = workspace.actions.get(waits.action)
         if journey is not None and action is not None:
             made = replace(_candidate(workspace, journey, action, context), instance=waits.instance)
@@ -69,22 +102,26 @@ def upcoming(workspace: Workspace, context: Context) -> tuple[Upcoming, ...]:
     return tuple(found)
 
 
-def named_instead(workspace: Workspace, action: Action, journey: str, what: Instead) -> list[str]:
-    """The actions that are to be tried in place of one."""
+def named_instead(
+    workspace: Workspace, action: Action, journey: Journey | None, what: Instead
+) -> list[str]:
+    """The actions that are to be tried in place of one, of those that there still are."""
     if what == "substitute":
         return list(action.substitutes)
-    escalation = action.escalation or workspace.journeys[journey].escalation
-    return [] if escalation is None else [escalation]
+    escalation = action.escalation or (journey.escalation if journey else None)
+    return [escalation] if escalation is not None and escalation in workspace.actions else []
 
 
 def _actions(workspace: Workspace, journey: Journey, context: Context) -> Sequence[str]:
+    """The names of a plan; what they mean is today's, and what was taken away is not done."""
     want = context.asked.want
+    actions = [name for name in journey.actions if name in workspace.actions]
     if context.asked.kind != "approval" or want is None:
-        return journey.actions
-    named = set(journey.actions)
-    for action in journey.actions:
+        return actions
+    named = set(actions)
+    for action in actions:
         for what in INSTEAD:
-            named.update(named_instead(workspace, workspace.actions[action], journey.name, what))
+            named.update(named_instead(workspace, workspace.actions[action], journey, what))
     return [want] if want in named else ()
 
 
@@ -115,10 +152,29 @@ def _why_not_entered(workspace: Workspace, journey: Journey, context: Context) -
             return f"it is over for this person ({instance.state})"
         if instance.ends_at <= context.now:
             return "its window is over"
+    for silence in context.silences:
+        if silence.journey == journey.name and (over := _is_broken(journey, silence, context)):
+            return over
     if _is_full(journey, key, context):
         return f"this person is on it {INSTANCES_OF_JOURNEY_MAX} times already"
     if not holds(workspace.entries.get(journey.name), context):
         return "its entry condition is not true"
+    return None
+
+
+def _is_broken(journey: Journey, silence: Silence, context: Context) -> str | None:
+    """Why there is no absence: what was not to happen did, or it is counted anew, or not told."""
+    absence, asked = journey.absence, context.asked
+    if absence is None:
+        return "it waits for nothing any more"
+    if silence.broken_at is not None:
+        return f"`{absence.of}` came at {silence.broken_at:%Y-%m-%d %H:%M:%SZ}"
+    if asked.kind != "absence":
+        return None
+    if silence.since > context.event.time:
+        return f"`{absence.after}` came again at {silence.since:%Y-%m-%d %H:%M:%SZ}"
+    if asked.lagging is not None and absence.on_lag == "skip":
+        return f"`{asked.lagging}` has not told whether `{absence.of}` came"
     return None
 
 
@@ -144,7 +200,7 @@ def _candidate(
         instance=context.entering.get(journey.name, ""),
         contact_point=_contact_point(workspace, action, context),
         journey_priority=journey.priority,
-        max_age=journey.max_age,
+        max_age=journey.age_max if context.asked.kind == "absence" else journey.max_age,
         amount=offer.worth if offer else None,
     )
 

@@ -91,7 +91,7 @@ def _context(deps: Deps, asked: Question, journey: Journey) -> Context:
         source=SOURCE,
         id=None,
         kind="track",
-        name=journey.trigger,
+        name=journey.begins_with[0],
         occurred_at=asked.at,
         received_at=asked.at,
         identifiers=(),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from agents.arbitration import arbitrate
-from agents.candidates import Proposed, named_instead, propose, stand_in, upcoming
+from agents.candidates import Proposed, named_instead, plan_of, propose, stand_in, upcoming
 from agents.workspace import Workspace
 from domain.context import Context
 from domain.proposal import Candidate, Ranked, Upcoming
@@ -51,7 +51,7 @@ def line_up(workspace: Workspace, context: Context) -> Lineup:
     instead: dict[int, Instead] = {}
     for one in best:
         ordered.setdefault(id(one.candidate), one)
-        for name, why in _wanted_instead(workspace, screened[id(one.candidate)]):
+        for name, why in _wanted_instead(workspace, context, screened[id(one.candidate)]):
             key = (one.candidate.journey, name)
             if key not in regular:
                 made = stand_in(workspace, one.candidate, name, context)
@@ -64,13 +64,16 @@ def line_up(workspace: Workspace, context: Context) -> Lineup:
     return Lineup(proposed, tuple(ordered.values()), screened, instead, ahead)
 
 
-def _wanted_instead(workspace: Workspace, screening: Screening) -> Iterator[tuple[str, Finding]]:
+def _wanted_instead(
+    workspace: Workspace, context: Context, screening: Screening
+) -> Iterator[tuple[str, Finding]]:
     """The actions to try in place of one that is refused only by rules that ask for it."""
     refusals = [finding for finding in screening.findings if finding.outcome == "forbid"]
     if not all(finding.instead for finding in refusals):
         return
     candidate = screening.candidate
+    journey = plan_of(workspace, context, candidate.journey, candidate.instance)
     for finding in refusals:
         for what in finding.instead:
-            for name in named_instead(workspace, candidate.action, candidate.journey, what):
+            for name in named_instead(workspace, candidate.action, journey, what):
                 yield name, finding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
@@ -9,7 +10,7 @@ from sqlalchemy import bindparam, select, update
 from agents.dispatch import settle, tell
 from agents.record import Record, read_record, settle_contact
 from agents.steps import Deps
-from agents.timers import ask_again
+from agents.timers import Timer, ask_again
 from domain.canonical import parse
 from domain.context import Pass, PassKind
 from domain.event import Event
@@ -32,6 +33,7 @@ _KINDS: dict[str, PassKind] = {
     "approval": "approval",
     "retry": "retry",
     "displaced": "displaced",
+    "absence": "absence",
 }
 _NEXT = Statement(
     select(t.timers.c.due_at)
@@ -39,19 +41,27 @@ _NEXT = Statement(
     .order_by(t.timers.c.due_at, t.timers.c.timer_id)
     .limit(1)
 )
+_TIMER = tuple(t.timers.c[name] for name in Timer.__dataclass_fields__)
 _DUE = Statement(
-    select(
-        t.timers.c.due_at,
-        t.timers.c.kind,
-        t.timers.c.profile_id,
-        t.timers.c.decision_id,
-        t.timers.c.expires_at,
-        t.timers.c.sealed,
-        t.timers.c.timer_id,
-    )
+    select(*_TIMER)
     .where(t.timers.c.state == "pending", t.timers.c.due_at <= bindparam("now"))
     .order_by(t.timers.c.due_at, t.timers.c.timer_id)
     .limit(bindparam("most"))
+)
+_TOLD = Statement(
+    select(*_TIMER)
+    # In the words of the partial index, which serves no others.
+    .where(t.timers.c.state == "pending", t.timers.c.waits_for.is_not(None))
+    .where(t.timers.c.waits_for == bindparam("source"), t.timers.c.watch_at <= bindparam("told"))
+    .order_by(t.timers.c.watch_at)
+    .limit(bindparam("most"))
+)
+_WATERMARKS = Statement(select(t.sources.c.source, t.sources.c.watermark_at))
+_WAIT_FOR = Statement(
+    update(t.timers)
+    .where(t.timers.c.timer_id == bindparam("timer"), t.timers.c.state == "pending")
+    .where(t.timers.c.due_at == bindparam("was"))
+    .values(waits_for=bindparam("source"))
 )
 _ORPHANS = Statement(
     select(
@@ -87,9 +97,17 @@ DROP_TIMER = Statement(
 
 
 def next_due(database: Database) -> datetime | None:
-    """When the next timer is due, if any is pending."""
-    rows = database.rows(_NEXT)
-    return instant(rows[0][0]) if rows else None
+    """When the next timer is due, if any is; one whose source has told is due by then already."""
+    found = [instant(at) for (at,) in database.rows(_NEXT)]
+    found += [instant(timer.watch_at or 0) for timer in _told(database, 1)]
+    return min(found, default=None)
+
+
+def _told(database: Database, most: int) -> Iterator[Timer]:
+    """Of each source that may lag, the first timers that it has told all for."""
+    for source, told in database.rows(_WATERMARKS):
+        for row in database.rows(_TOLD, source=source, told=told, most=most):
+            yield Timer(*row)
 
 
 def due(deps: Deps, now: datetime, most: int) -> list[Arrival]:
@@ -98,33 +116,79 @@ def due(deps: Deps, now: datetime, most: int) -> list[Arrival]:
     A timer is claimed by the commit of the decision it leads to, so it fires exactly once.
     """
     arrivals: dict[str, Arrival] = {}
-    history = History(deps.database)
-    for due_at, kind, profile_id, decision_id, expires_at, sealed, timer_id in deps.database.rows(
-        _DUE, now=micros(now), most=most
-    ):
-        if profile_id in arrivals:
+    settled: list[Work] = []
+    for timer, at in _fallen_due(deps, now, most):
+        if timer.profile_id in arrivals:
             break  # a person's passes keep their order, one batch after another
-        parent = history.get(decision_id)
-        data = parent.record()
-        if data is None:
-            work = Work()
-            work.change(DROP_TIMER, timer=timer_id)
-            deps.commit([work])
+        lagging = _lagging(deps, timer) if timer.kind == "absence" else None
+        if lagging is not None and at < instant(timer.due_at):
+            settled.append(_waits_for(timer, lagging))
             continue
-        record = read_record(data)
-        vault = deps.database.vault
-        said = parse(vault.open(profile_id, "erasable", "timers", sealed))
-        asked = Pass(
-            kind=_KINDS[kind],
-            n=parent.pass_n + 1,
-            parent_id=decision_id,
-            want=said["want"],
-            expires_at=instant(expires_at),
-            reserved_offer=said["offer"],
-        )
-        at = max(instant(due_at), record.context.now)
-        arrivals[profile_id] = arrival(record, asked, parent.event_key, profile_id, at)
+        found = _arrival(deps, timer, lagging, at)
+        if found is None:
+            settled.append(_dropped(timer))
+        else:
+            arrivals[timer.profile_id] = found
+    if settled:
+        deps.commit(settled)
     return list(arrivals.values())
+
+
+def _fallen_due(deps: Deps, now: datetime, most: int) -> Iterator[tuple[Timer, datetime]]:
+    """What has fallen due, each with the instant at which it is to be asked about."""
+    met: set[str] = set()
+    for row in deps.database.rows(_DUE, now=micros(now), most=most):
+        timer = Timer(*row)
+        met.add(timer.timer_id)
+        yield timer, instant(timer.due_at)
+    for timer in _told(deps.database, most):
+        if timer.timer_id not in met:
+            yield timer, max(now, instant(timer.watch_at or 0))
+
+
+def _lagging(deps: Deps, timer: Timer) -> str | None:
+    """A source that has not told of all of an absence's time."""
+    journey = deps.workspace.journeys.get(timer.journey or "")
+    if journey is None or journey.absence is None or not journey.absence.sources:
+        return None
+    told: dict[str, int] = dict(deps.database.rows(_WATERMARKS))
+    until = timer.watch_at or 0
+    return next((name for name in journey.absence.sources if told.get(name, 0) < until), None)
+
+
+def _waits_for(timer: Timer, source: str) -> Work:
+    work = Work(shown_as=timer.timer_id)
+    work.change(_WAIT_FOR, timer=timer.timer_id, was=timer.due_at, source=source)
+    return work
+
+
+def _dropped(timer: Timer) -> Work:
+    work = Work(shown_as=timer.timer_id)
+    work.change(DROP_TIMER, timer=timer.timer_id)
+    return work
+
+
+def _arrival(deps: Deps, timer: Timer, lagging: str | None, at: datetime) -> Arrival | None:
+    """The question that a timer asks; None where its person was erased."""
+    parent = History(deps.database).get(timer.decision_id)
+    data = parent.record()
+    if data is None:
+        return None
+    record = read_record(data)
+    sealed = deps.database.vault.open(timer.profile_id, "erasable", "timers", timer.sealed)
+    said, is_absence = parse(sealed), timer.kind == "absence"
+    asked = Pass(
+        kind=_KINDS[timer.kind],
+        n=parent.pass_n + 1,
+        parent_id=timer.decision_id,
+        want=said["want"],
+        expires_at=None if is_absence else instant(timer.expires_at),
+        reserved_offer=said["offer"],
+        journey=timer.journey if is_absence else record.context.asked.journey,
+        lagging=lagging,
+    )
+    at = max(at, record.context.now)
+    return arrival(record, asked, parent.event_key, timer.profile_id, at)
 
 
 def arrival(

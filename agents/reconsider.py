@@ -18,6 +18,8 @@ from agents.thinking import Keyed, think
 from agents.workspace import Workspace
 from domain.canonical import canonical
 from domain.context import Pass
+from profiles.signals import source
+from profiles.terms import FrictionWeights
 from store import tables as t
 from store.database import Database
 from store.instants import instant
@@ -107,7 +109,16 @@ def explain(
         children=tuple(history.children(decision_id)),
         votes=_votes(database, decision_id),
         same=same_again(record, workspace, mind, database.vault),
+        sources=_sources(record, workspace),
     )
+
+
+def _sources(record: Record, workspace: Workspace) -> dict[str, str]:
+    """What each signal that the decision looked at was made from."""
+    weights = FrictionWeights(**workspace.signals.friction.model_dump())
+    fields = record.context.fields
+    signals = sorted(name for name in fields if name.startswith("signal."))
+    return {name: source(name, fields, weights) for name in signals}
 
 
 def _of_erased(database: Database, kept: Kept, history: History) -> Explanation:

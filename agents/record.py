@@ -11,11 +11,11 @@ import msgspec
 from sqlalchemy import ColumnElement, bindparam, null, select, update
 
 from agents.thinking import Decided, Thought
-from agents.timers import About, TimerKind, ask_again
+from agents.timers import About, TimerKind, ask_again, timer_id, wait_for
 from domain.approval import approval_id
 from domain.canonical import canonical
 from domain.caps import is_conversing
-from domain.context import CONVERSATION, Context
+from domain.context import CONVERSATION, Context, Pass
 from domain.decision import Decision
 from domain.proposal import Candidate, Proposal
 from domain.verdict import Finding, HeldFor, objections
@@ -45,7 +45,7 @@ _TIMERS: Mapping[HeldFor, TimerKind] = {
 
 CLAIM_TIMER = Statement(
     update(t.timers)
-    .where(t.timers.c.decision_id == bindparam("parent"), t.timers.c.state == "pending")
+    .where(t.timers.c.timer_id == bindparam("timer"), t.timers.c.state == "pending")
     .values(state="done")
 )
 _SETTLE_CONTACT = Statement(
@@ -181,6 +181,8 @@ def record(
         if thought.verdict != "held":  # sent, refused or no longer wanted: others need not wait
             work.change(DISPLACED, people=context.profile_ids, due=micros(context.now))
     _enter_and_end(work, context, thought, version, late_since(event))
+    for waiting in thought.waiting:
+        wait_for(work, vault, decision.decision_id, context.profile_ids, waiting)
     intents: tuple[Intent, ...] = ()
     if decided.permit is not None:
         _reserve(work, context, decision, decided, guard)
@@ -265,11 +267,19 @@ def _columns(decision: Decision, perceived: Perceived, context: Context) -> dict
     }
 
 
+def claimed(asked: Pass) -> str:
+    """The timer that a pass fires, and that its commit alone may claim."""
+    assert asked.parent_id is not None
+    return timer_id(asked.parent_id, asked.journey if asked.kind == "absence" else None)
+
+
 def _close_parent(work: Work, context: Context, thought: Thought) -> None:
     """Claim the timer that led here, give back what the parent held, close its approval."""
     parent = context.asked.parent_id
     assert parent is not None
-    work.changes.insert(0, Change(CLAIM_TIMER, {"parent": parent}, 1))
+    work.changes.insert(0, Change(CLAIM_TIMER, {"timer": claimed(context.asked)}, 1))
+    if context.asked.own_id is None:
+        return
     settle_contact(work, parent, "released")
     if context.asked.reserved_offer is not None:
         offers.release(work, context.brand, context.asked.reserved_offer, parent)

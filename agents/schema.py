@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from domain.action import BlockKind, Significance, Urgency
-from domain.journey import MindName
-from policies.documents import DURATION_MAX, Duration, Instant, KeptFor, MoneyText
+from domain.journey import Metric, MindName, OnLag
+from policies.documents import DURATION_MAX, Day, Duration, Instant, KeptFor, MoneyText
 from policies.schema import EventName, Id, Strict
 
 Text = Annotated[str, StringConstraints(max_length=10_000)]
@@ -81,11 +81,31 @@ class OffersFile(Strict):
     offers: dict[Id, OfferEntry]
 
 
+class AbsenceEntry(Strict):
+    """What begins a journey by not happening: `after` an event, no `of` for as long as `within`.
+
+    It waits for `sources` (all that declare a `max_lag`) to have told of that time, at most for
+    `max_wait` longer (the longest `max_lag` of these); then `on_lag` says what to do.
+    """
+
+    after: EventName = Field(examples=["cart_updated"])
+    of: EventName = Field(examples=["order_completed"])
+    within: Duration = Field(examples=["30m"])
+    max_wait: Duration | None = None
+    on_lag: OnLag = "skip"
+    sources: list[Title] | None = Field(default=None, min_length=1, examples=[["till"]])
+
+
 class JourneyFile(Strict):
-    """One file of `journeys/`; its name is the journey's."""
+    """One file of `journeys/`; its name is the journey's.
+
+    It begins with a `trigger`, an `absence`, or either. People who are on it keep the version that
+    they entered: its actions, goal, exit and window.
+    """
 
     title: Title = Field(examples=["Win back an abandoned cart"])
-    trigger: EventName = Field(examples=["cart_abandoned"])
+    trigger: EventName | None = Field(default=None, examples=["cart_abandoned"])
+    absence: AbsenceEntry | None = None
     goal: EventName = Field(examples=["order_completed"])
     actions: list[Id] = Field(min_length=1, examples=[["remind_by_email"]])
     owner: Title = Field(examples=["ana"])
@@ -102,6 +122,8 @@ class JourneyFile(Strict):
     priority: float = Field(default=1.0, gt=0, le=1000)
     mind: MindName = "formula"
     escalation: Id | None = None
+    metric: Metric = "conversion"
+    review_by: Day | None = Field(default=None, examples=["2027-06-30"])
 
 
 class PersonEntry(Strict):
@@ -200,6 +222,18 @@ class RetentionEntry(Strict):
         return record
 
 
+Weight = Annotated[float, Field(ge=0, le=100)]
+
+
+class FrictionEntry(Strict):
+    """What one of each counts for in `signal.friction`."""
+
+    repeats: Weight = 1.0
+    errors: Weight = 2.0
+    switches: Weight = 2.0
+    back_and_forth: Weight = 1.0
+
+
 class SignalsEntry(Strict):
     """What event names mean for the computed signals."""
 
@@ -207,6 +241,8 @@ class SignalsEntry(Strict):
     value: EventName = Field(default="value", examples=["value"])
     engagement: dict[EventName, Id] = Field(default={}, examples=[{"email_opened": "email"}])
     intents: dict[EventName, Id] = Field(default={}, examples=[{"cart_abandoned": "buy"}])
+    errors: list[EventName] = Field(default=[], examples=[["checkout_failed"]])
+    friction: FrictionEntry = FrictionEntry()
 
 
 class SmtpEntry(Strict):

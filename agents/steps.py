@@ -24,7 +24,7 @@ from sqlalchemy import bindparam, select
 
 from agents.dispatch import Dispatcher, must
 from agents.minds.mind import Mind
-from agents.record import Recorded, record
+from agents.record import Recorded, claimed, record
 from agents.thinking import Decided, think
 from agents.workspace import Workspace
 from domain.canonical import canonical
@@ -53,7 +53,7 @@ BACK_OFF_SECONDS = 0.002
 
 _WAITING = Statement(
     select(t.timers.c.timer_id).where(
-        t.timers.c.decision_id == bindparam("parent"), t.timers.c.state == "pending"
+        t.timers.c.timer_id == bindparam("timer"), t.timers.c.state == "pending"
     )
 )
 
@@ -292,5 +292,5 @@ def _undecided(perceived: Perceived, deps: Deps) -> Line:
 
 def _is_still_asked(arrival: Arrival, deps: Deps) -> bool:
     """Whether a lost decision is ours to make again: a later pass is whoever's claims its timer."""
-    parent = arrival.asked.parent_id
-    return parent is None or bool(deps.database.rows(_WAITING, parent=parent))
+    asked = arrival.asked
+    return asked.parent_id is None or bool(deps.database.rows(_WAITING, timer=claimed(asked)))

@@ -66,6 +66,21 @@ class Considered:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """An absence that is now waited for: it is established at `until`, counted from `since`.
+
+    It is asked about once `waits_for` has told of all that time, and at the latest by `latest`.
+    """
+
+    journey: str
+    instance: str
+    since: datetime
+    until: datetime
+    latest: datetime
+    waits_for: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Thought:
     """What was decided and by what, in the form that is recorded and recomputed."""
 
@@ -90,6 +105,7 @@ class Thought:
     steps: tuple[Step, ...] = ()
     permit_id: str | None = None
     not_after: datetime | None = None
+    waiting: tuple[Waiting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +174,12 @@ def _survivors(ranked: Sequence[Ranked], screened: Mapping[int, Screening]) -> l
 
 def is_withheld(workspace: Workspace, candidate: Candidate, context: Context) -> bool:
     """A holdout withholds a journey's marketing contacts, presentations and offers only."""
-    if context.arms.get(candidate.journey) != "held_out":
-        return False
+    is_held_out = context.arms.get(candidate.journey) == "held_out"
+    return is_held_out and can_be_withheld(workspace, candidate)
+
+
+def can_be_withheld(workspace: Workspace, candidate: Candidate) -> bool:
+    """Whether a holdout is about it: it is marketing that reaches people, or an offer."""
     guard = workspace.guard
     purpose, _ = guard.judged(candidate)
     marketing = guard.policies.is_marketing(purpose)
@@ -257,6 +277,25 @@ def _not_applicable(sitting: _Sitting) -> Finding:
     return Finding("journeys", "forbid", "not_applicable", _why_nothing(sitting))
 
 
+def _waiting(sitting: _Sitting) -> tuple[Waiting, ...]:
+    """The absences that begin with this event, unless a later one or an end has come before it."""
+    context, found = sitting.context, []
+    for silence in context.silences if context.asked.kind == "event" else ():
+        journey = sitting.workspace.journeys[silence.journey]
+        absence, key = journey.absence, context.entering[journey.name]
+        over = {(one.journey, one.key) for one in context.instances if one.state != "active"}
+        is_broken = silence.broken_at is not None or silence.since > context.event.time
+        if absence is None or is_broken or journey.brand != context.brand:
+            continue
+        if (journey.name, key) in over:
+            continue
+        until = silence.since + absence.within
+        source = next(iter(absence.sources), None)
+        latest = until if source is None else until + absence.max_wait
+        found.append(Waiting(journey.name, key, silence.since, until, latest, source))
+    return tuple(found)
+
+
 _NOTED = {
     "consent_changed": "the customer's choice was recorded",
     "identified": "the profile was brought up to date",
@@ -268,6 +307,10 @@ _NOTED = {
 
 def _why_nothing(sitting: _Sitting) -> str:
     name = sitting.context.event.name
+    for one in _waiting(sitting):
+        absence = sitting.workspace.journeys[one.journey].absence
+        assert absence is not None
+        return f"journey `{one.journey}` waits until {one.until:%H:%M:%SZ} for `{absence.of}`"
     if sitting.lineup.proposed.not_entered:
         journey, why = sitting.lineup.proposed.not_entered[0]
         return f"journey `{journey}` does not apply: {why}"
@@ -318,6 +361,7 @@ def _thought(
         steps=proposal.steps if proposal else (),
         permit_id=permit.permit_id if permit else None,
         not_after=permit.not_after if permit else None,
+        waiting=_waiting(sitting),
     )
 
 
@@ -365,19 +409,26 @@ def _concerns(context: Context, instance: Instance) -> bool:
     return context.entering.get(instance.journey, instance.key) == instance.key
 
 
+def _is_exit(workspace: Workspace, instance: Instance, context: Context) -> bool:
+    """Whether the condition is true that ends it, as it was entered."""
+    entered = workspace.at(instance.journey_version)
+    by = entered if instance.journey in entered.journeys else workspace
+    return instance.journey in by.exits and holds(by.exits[instance.journey], context)
+
+
 def _ended(workspace: Workspace, context: Context) -> tuple[tuple[str, str, InstanceState], ...]:
     """Journey instances that this event ends: goal reached, exit condition true, window over."""
     if context.asked.kind != "event":
         return ()
     ended: list[tuple[str, str, InstanceState]] = []
     for instance in context.instances:
-        journey = workspace.journeys.get(instance.journey)
+        journey = workspace.plan(instance.journey, instance.journey_version)
         if instance.state != "active" or journey is None:
             continue
         if instance.ends_at <= context.now:
             ended.append((instance.journey, instance.key, "expired"))
         elif journey.goal == context.event.name and _concerns(context, instance):
             ended.append((instance.journey, instance.key, "reached"))
-        elif journey.name in workspace.exits and holds(workspace.exits[journey.name], context):
+        elif _is_exit(workspace, instance, context):
             ended.append((instance.journey, instance.key, "exited"))
     return tuple(ended)

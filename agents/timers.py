@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from sqlalchemy import bindparam, update
+
+from agents.thinking import Waiting
 from domain.canonical import canonical
 from store import tables as t
 from store.instants import micros
+from store.statements import Statement
 from store.vault import Vault
 from store.work import Work
 
-TimerKind = Literal["release", "approval", "switch", "retry", "displaced"]
+TimerKind = Literal["release", "approval", "switch", "retry", "displaced", "absence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,66 @@ class About:
     journey: str
     instance: str
     fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer as it is kept. Instants are microseconds since 1970 UTC."""
+
+    timer_id: str
+    due_at: int
+    kind: TimerKind
+    profile_id: str
+    decision_id: str
+    expires_at: int
+    journey: str | None
+    watch_at: int | None
+    sealed: bytes
+
+
+_COUNT_ANEW = Statement(
+    update(t.timers)
+    .where(t.timers.c.profile_id.in_(bindparam("people", expanding=True)))
+    .where(t.timers.c.state == "pending", t.timers.c.kind == "absence")
+    .where(t.timers.c.journey == bindparam("name"), t.timers.c.instance == bindparam("ref"))
+    .values(state="superseded")
+)
+
+
+def timer_id(decision_id: str, journey: str | None = None) -> str:
+    """The timer that a decision set; of an absence that it began, the journey's own."""
+    return f"t-{decision_id}" if journey is None else f"t-{decision_id}-{journey}"
+
+
+def wait_for(
+    work: Work, vault: Vault, decision_id: str, people: Sequence[str], waiting: Waiting
+) -> None:
+    """Wait for an absence to be established; whoever waits for it already counts anew.
+
+    Args:
+        people: the person's fragments, the one that stands for all first.
+    """
+    work.change(_COUNT_ANEW, people=people, name=waiting.journey, ref=waiting.instance)
+    work.insert(
+        t.timers,
+        timer_id=timer_id(decision_id, waiting.journey),
+        due_at=micros(waiting.latest),
+        kind="absence",
+        profile_id=people[0],
+        decision_id=decision_id,
+        purpose=None,
+        channel=None,
+        state="pending",
+        expires_at=micros(waiting.latest),
+        journey=waiting.journey,
+        instance=waiting.instance,
+        since_at=micros(waiting.since),
+        watch_at=micros(waiting.until),
+        waits_for=waiting.waits_for,
+        sealed=vault.seal(
+            people[0], "erasable", "timers", canonical({"want": None, "offer": None})
+        ),
+    )
 
 
 def ask_again(
@@ -53,7 +117,7 @@ def ask_again(
     payload = canonical(said)
     work.insert(
         t.timers,
-        timer_id=f"t-{decision_id}",
+        timer_id=timer_id(decision_id),
         due_at=micros(due_at),
         kind=kind,
         profile_id=profile_id,

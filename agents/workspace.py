@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from agents.schema import (
+    AbsenceEntry,
     ActionEntry,
     ActionsFile,
     BrandEntry,
@@ -32,7 +33,7 @@ from domain.canonical import canonical
 from domain.caps import CapScope, Dimension
 from domain.consent import PERMISSIONS
 from domain.errors import ConfigurationError
-from domain.journey import Journey
+from domain.journey import Absence, Journey
 from policies.cases import CASES_SUFFIX
 from policies.documents import Document, parse_toml, parse_yaml
 from policies.expressions import Condition
@@ -57,7 +58,8 @@ class Workspace:
     """Everything decisions are made by. `version` is the SHA-256 of all its files' text.
 
     `entries` and `exits` are the journeys' compiled conditions; `triggered` finds journeys by
-    the event that triggers them.
+    the event that triggers them. `earlier` finds the workspace of another version: people who are
+    on a journey keep the plan that they entered by, and versions are named by their content.
     """
 
     version: str
@@ -80,6 +82,26 @@ class Workspace:
     triggered: Mapping[str, tuple[Journey, ...]]
     people: Mapping[str, PersonEntry]
     guard: Guard
+    earlier: Callable[[str], Workspace | None] = field(default=lambda _: None, compare=False)
+
+    def at(self, version: str) -> Workspace:
+        """The workspace of a version; this one where that is not to be had any more."""
+        found = None if version == self.version else self.earlier(version)
+        return self if found is None else found
+
+    def plan(self, journey: str, version: str) -> Journey | None:
+        """A journey as the version had it; as it is now where that version knew none."""
+        return self.at(version).journeys.get(journey) or self.journeys.get(journey)
+
+    @property
+    def watched(self) -> Mapping[str, tuple[str, ...]]:
+        """The events that absences are made of, each with what tells their things apart."""
+        found: dict[str, set[str]] = {}
+        for journey in self.journeys.values():
+            if journey.absence is not None:
+                for event in (journey.absence.after, journey.absence.of):
+                    found.setdefault(event, set()).add(journey.instance_key or "")
+        return {event: tuple(sorted(matches)) for event, matches in sorted(found.items())}
 
     @property
     def look_back(self) -> timedelta:
@@ -210,7 +232,8 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
     _check_caps(policies, settings, actions, journeys)
     triggered: dict[str, tuple[Journey, ...]] = {}
     for journey in journeys.values():
-        triggered[journey.trigger] = (*triggered.get(journey.trigger, ()), journey)
+        if journey.trigger is not None:
+            triggered[journey.trigger] = (*triggered.get(journey.trigger, ()), journey)
     return Workspace(
         version=sha256(canonical(dict(files))).hexdigest()[:16],
         files=dict(files),
@@ -540,11 +563,54 @@ def _journeys(
             )
         of = f"journey `{name}`"
         _check_escalation(of, file.escalation, actions, document.place("escalation"))
+        _check_beginning(name, file, settings, document)
         journeys[name] = _journey(name, file, settings, document.place())
         for key, text, compiled in (("entry", file.entry, entries), ("exit", file.exit, exits)):
             if text is not None:
                 compiled[name] = compile_text(document, (key,), text, fields)
     return journeys, entries, exits
+
+
+def _check_beginning(
+    name: str, file: JourneyFile, settings: SettingsFile, document: Document
+) -> None:
+    """A journey begins with an event, with an absence, or with either; with nothing in vain."""
+
+    def wrong(keys: tuple[str | int, ...], cause: str, remedy: str) -> ConfigurationError:
+        place = document.place(*keys)
+        return ConfigurationError(f"journey `{name}` {cause}", place=place, remedy=remedy)
+
+    absence = file.absence
+    if absence is None:
+        if file.trigger is None:
+            raise wrong((), "has no `trigger`", "add the event that begins it, or an `absence`")
+        return
+    if absence.after == absence.of:
+        raise wrong(("absence", "of"), "waits for what begins it", "name another event")
+    if absence.after == file.trigger:
+        remedy = "leave out `trigger`, or name another event"
+        raise wrong(("trigger",), f"acts on `{file.trigger}` and waits after it", remedy)
+    for index, source in enumerate(absence.sources or ()):
+        if source not in settings.input.max_lag:
+            cause = f"waits for source `{source}`, whose lag nobody knows"
+            remedy = "declare it below `[input.max_lag]` in `settings.toml`"
+            raise wrong(("absence", "sources", index), cause, remedy)
+
+
+def _absence(entry: AbsenceEntry | None, settings: SettingsFile) -> Absence | None:
+    if entry is None:
+        return None
+    lags = settings.input.max_lag
+    sources = tuple(sorted(lags if entry.sources is None else set(entry.sources)))
+    longest = max((lags[source] for source in sources), default=timedelta(0))
+    return Absence(
+        after=entry.after,
+        of=entry.of,
+        within=entry.within,
+        max_wait=longest if entry.max_wait is None else entry.max_wait,
+        on_lag=entry.on_lag,
+        sources=sources,
+    )
 
 
 def _journey(name: str, file: JourneyFile, settings: SettingsFile, place: str) -> Journey:
@@ -567,6 +633,9 @@ def _journey(name: str, file: JourneyFile, settings: SettingsFile, place: str) -
         priority=file.priority,
         mind=file.mind,
         escalation=file.escalation,
+        absence=_absence(file.absence, settings),
+        metric=file.metric,
+        review_by=file.review_by,
         place=place,
     )
 

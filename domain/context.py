@@ -21,7 +21,7 @@ Retention = Literal["erasable", "evidence", "statutory"]
 Blocks = Literal["marketing", "offers_and_marketing", "all_but_mandatory", "all"]
 ContactState = Literal["made", "held", "failed", "undelivered"]
 """`held` is one that waits for a yes: it is reserved, and was not made yet."""
-PassKind = Literal["event", "release", "approval", "retry", "displaced"]
+PassKind = Literal["event", "release", "approval", "retry", "displaced", "absence"]
 
 CONTACTS_IN_CONTEXT_MAX = 256
 INSTANCES_OF_JOURNEY_MAX = 64
@@ -217,12 +217,26 @@ class Spending:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """What is known of a journey's absence: since when it is counted, and what ended it, if so.
+
+    `since` is the last event that it is counted from, `broken_at` that of what was not to happen.
+    """
+
+    journey: str
+    since: datetime
+    broken_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Pass:
     """Why the question is asked: the event itself, or a dated fact that re-opens it.
 
     `n` counts the passes over one event (0 is the first). `want` is the action a timer or an
     approval is about; the whole funnel is asked again all the same. `reserved_offer` is the offer
-    that the parent still holds one of, for this very pass.
+    that the parent still holds one of, for this very pass. `journey` is the one journey that an
+    absence, and whatever follows from it, is about; `lagging` the source that has not told of all
+    of the absence's time.
     """
 
     kind: PassKind = "event"
@@ -231,6 +245,13 @@ class Pass:
     want: str | None = None
     expires_at: datetime | None = None
     reserved_offer: str | None = None
+    journey: str | None = None
+    lagging: str | None = None
+
+    @property
+    def own_id(self) -> str | None:
+        """The decision whose reservations are this pass's own: an absence goes on with none."""
+        return None if self.kind == "absence" else self.parent_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +297,7 @@ class Context:
     `zones_before` are zones that the person has left, each with the instant until which it may have
     been theirs. `household` is the fingerprint of what the person's household is called. `tallies`
     are there, too, for caps that count what others of the household got, or what failed.
+    `silences` are those that this event begins, or that this pass is about.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -317,6 +339,7 @@ class Context:
     told: tuple[Told, ...] = ()
     budgets: Mapping[str, Spending] = field(default_factory=dict)
     scheduled: tuple[Scheduled, ...] = ()
+    silences: tuple[Silence, ...] = ()
     revisions: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:

@@ -113,6 +113,13 @@ def _days(value: Any) -> frozenset[int]:
     raise ValueError("it is no days of the week; write them as `mon-sat` or `mon,wed,fri`")
 
 
+def _day(value: Any) -> date:
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("it is no day; write it as `2027-06-30`") from None
+
+
 def _holidays(value: Any) -> Holidays:
     if not isinstance(value, list) or len(value) > HOLIDAYS_MAX:
         raise ValueError(f"it is no list of at most {HOLIDAYS_MAX} days; write `[12-25]`")
@@ -184,6 +191,7 @@ KeptFor = Annotated[timedelta, PlainValidator(_kept_for)]
 WallWindows = Annotated[tuple[Window, ...], PlainValidator(_windows)]
 WallTime = Annotated[time, PlainValidator(_wall)]
 WeekDays = Annotated[frozenset[int], PlainValidator(_days)]
+Day = Annotated[date, PlainValidator(_day)]
 HolidayList = Annotated[Holidays, PlainValidator(_holidays)]
 PlaceCode = Annotated[str, PlainValidator(_place)]
 Instant = Annotated[datetime, PlainValidator(_instant)]

@@ -25,10 +25,11 @@ class Busy(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """One event: when, in microseconds since 1970 UTC, and its name."""
+    """One event: when, in microseconds since 1970 UTC, its name, and the channel that it names."""
 
     at: int
     name: str
+    channel: str = ""
 
 
 class Bought(NamedTuple):

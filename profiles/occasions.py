@@ -35,10 +35,11 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def of_event(event: Event, terms: Terms) -> tuple[Occasion, ...]:
-    """What a cool-off may have to know of this event."""
-    matches = terms.occasions.get(event.name)
-    if matches is None:
+    """What a cool-off or an absence may have to know of this event."""
+    asked = (*terms.occasions.get(event.name, ()), *terms.watched.get(event.name, ()))
+    if not asked:
         return ()
+    matches = dict.fromkeys(asked)
     at = micros(event.time)
     return last_of(
         Occasion(event.name, match, key, at)

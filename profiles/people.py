@@ -12,12 +12,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.context import Contact, ContactPoint, Context, EventView, Suppression, Tally
+from domain.context import (
+    Contact,
+    ContactPoint,
+    Context,
+    EventView,
+    Silence,
+    Suppression,
+    Tally,
+)
 from domain.errors import InputError
 from domain.event import Event, Identifier
 from domain.journey import Arm
 from domain.windows import whereabouts as zones_counted
 from profiles import consents, queries, signals
+from profiles.absences import silences
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
 from profiles.freshness import Freshness
@@ -27,7 +36,7 @@ from profiles.jurisdictions import whereabouts
 from profiles.labels import access_needs, is_minor, visible
 from profiles.membership import Identified, first_followed
 from profiles.notes import Notes
-from profiles.overtaking import late_since, overtake
+from profiles.overtaking import end_wait, late_since, overtake
 from profiles.pauses import paused_until
 from profiles.permissions import PERSONALISE, PROFILE, refuses
 from profiles.pool import Across, Pool
@@ -227,9 +236,10 @@ class People:
         for draft, person in zip(drafts, folds, strict=True):
             self._take_points(draft, person, holders)
             self._notes.take(draft, snapshot)
-            draft.triggered = self._enrolment.triggered(draft.perceived.arrival.event)
-            draft.entering = self._enrolment.instances(draft.perceived.arrival.event)
-        pool = Pool(snapshot, self._vault, self._terms, drafts)
+            arrival = draft.perceived.arrival
+            draft.triggered = self._enrolment.triggered(arrival.event, arrival.asked)
+            draft.entering = self._enrolment.instances(arrival.event)
+        pool = Pool(snapshot, self._vault, self._terms, drafts, self._enrolment)
         freshness = Freshness(snapshot, self._terms.max_lag)
         for draft, person in zip(drafts, folds, strict=True):
             if draft.perceived.arrival.asked.kind == "event":
@@ -300,7 +310,7 @@ class People:
         stale: Mapping[str, str] = {}
         if draft.asks:
             stale = freshness.stale(event, arrival.now, person, terms.fields, self._computed)
-            contacts, truncated = pool.contacts(ids, refs, arrival.asked.parent_id)
+            contacts, truncated = pool.contacts(ids, refs, arrival.asked.own_id)
             numbers = [name for point in draft.points for name in point.zones]
             counted = zones_counted(where.zone, zones_before, where.zones_of_address, numbers)
             tallies = pool.tallies(
@@ -339,7 +349,7 @@ class People:
             paused_until=paused_until(
                 traits, where.zone or next(iter(where.zones_of_address), None)
             ),
-            exempt_sends=pool.exempt_sends(ids, arrival.asked.parent_id, arrival.now),
+            exempt_sends=pool.exempt_sends(ids, arrival.asked.own_id, arrival.now),
             contacts=contacts,
             contacts_truncated=truncated,
             tallies=tallies,
@@ -358,8 +368,19 @@ class People:
             told=across.told,
             budgets=across.budgets,
             scheduled=across.scheduled,
+            silences=self._silences(draft),
             revisions=pool.revisions(draft),
         )
+
+    def _silences(self, draft: Draft) -> tuple[Silence, ...]:
+        """The absences that the event begins; of a pass that is about a journey, that one's."""
+        arrival = draft.perceived.arrival
+        begun = self._enrolment.begun(arrival.event)
+        if arrival.asked.kind != "event":
+            begun = {j: key for j, key in begun.items() if j.name == arrival.asked.journey}
+        if not begun:
+            return ()
+        return silences(begun, arrival.event, (one.activity for one in draft.members.values()))
 
     def _seed(self, perceived: Perceived) -> int:
         told_apart = pass_print(self._vault, perceived.event_key, perceived.arrival.asked)
@@ -386,8 +407,12 @@ class People:
             return
         people, at = list(context.profile_ids), micros(event.received_at)
         since = late_since(event)
+        broken = self._enrolment.broken(event)
+        for journey, instance in broken.items():
+            end_wait(work, people, journey, instance, event.time, context.now)
         if since is not None:
-            for journey, instance in self._enrolment.reached(event).items():
+            reached = self._enrolment.reached(event, context.instances)
+            for journey, instance in (broken | reached).items():
                 overtake(work, people, journey, instance, since)
         if draft.identified.tells_where:
             work.change(queries.ASK_HELD_AGAIN, people=people, due=micros(context.now))

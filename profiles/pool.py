@@ -34,6 +34,7 @@ from domain.windows import Whereabouts
 from profiles import queries
 from profiles.activity import EVENT_DAYS
 from profiles.arrivals import Arrival, Draft
+from profiles.enrolment import Enrolment
 from profiles.occasions import occurrences
 from profiles.terms import Terms
 from store import keys
@@ -76,7 +77,12 @@ class Pool:
     _exempt: Sequence[tuple[Any, ...]] = ()
 
     def __init__(
-        self, snapshot: Snapshot, vault: Vault, terms: Terms, drafts: Sequence[Draft]
+        self,
+        snapshot: Snapshot,
+        vault: Vault,
+        terms: Terms,
+        drafts: Sequence[Draft],
+        enrolment: Enrolment,
     ) -> None:
         self._snapshot = snapshot
         self._vault = vault
@@ -91,7 +97,7 @@ class Pool:
         everyone = sorted(self._since)
         self._instances = snapshot.rows(queries.INSTANCES, people=everyone, named=named)
         for draft in drafts:
-            draft.asks = bool(draft.triggered) or self._may_exit(draft)
+            self._look_for_plans(draft, enrolment)
             draft.reads = self._keys_read(draft)
         revised = sorted(set().union(*(draft.reads for draft in drafts)))
         asking = [draft for draft in drafts if draft.asks]
@@ -101,12 +107,20 @@ class Pool:
         else:
             self._revisions = dict(snapshot.rows(queries.REVISIONS, keys=revised))
 
-    def _may_exit(self, draft: Draft) -> bool:
-        """Whether the person is on a journey that a condition ends, which may read anything."""
-        return any(
-            row[0] in draft.members and row[3] == "active" and row[1] in self._terms.exits
-            for row in self._instances
-        )
+    def _look_for_plans(self, draft: Draft, enrolment: Enrolment) -> None:
+        """What the event means for the journeys that the person is on, as they were entered.
+
+        One that a condition may end reads anything.
+        """
+        instances = self.instances(tuple(draft.members))
+        event, asked = draft.perceived.arrival.event, draft.perceived.arrival.asked
+        known = {journey.name for journey in draft.triggered}
+        for plan, key in enrolment.kept(event, instances).items():
+            draft.entering.setdefault(plan.name, key)
+            wanted = plan.name == asked.journey if asked.journey else plan.trigger == event.name
+            if wanted and plan.name not in known:
+                draft.triggered = (*draft.triggered, plan)
+        draft.asks = bool(draft.triggered) or any(map(enrolment.may_exit, instances))
 
     def _keys_read(self, draft: Draft) -> set[str]:
         """The contention keys of all that the verdict reads."""
@@ -168,7 +182,7 @@ class Pool:
                 most=_EXEMPT_SENDS_MAX * len(people),
             )
         ]
-        parents = {draft.perceived.arrival.asked.parent_id for draft in asking} - {None}
+        parents = {draft.perceived.arrival.asked.own_id for draft in asking} - {None}
         self._read_across(people, sorted(p for p in parents if p), nows[0])
 
     def _read_across(self, people: list[str], parents: list[str], now: datetime) -> None:
@@ -293,7 +307,7 @@ class Pool:
                 continue
             given: dict[str, Any] = {
                 "since": micros(scope.window.after(arrival.now, where)),
-                "apart": arrival.asked.parent_id or "",
+                "apart": arrival.asked.own_id or "",
                 "people": ids,
                 "household": household,
                 "brand": self._terms.brand_of(arrival.event),
@@ -401,7 +415,7 @@ class Pool:
         until = arrival.now + self._terms.look_ahead
         found: list[Scheduled] = []
         for profile_id, decision_id, due_at, expires_at, sealed in self._scheduled:
-            if profile_id not in ids or decision_id == arrival.asked.parent_id:
+            if profile_id not in ids or decision_id == arrival.asked.own_id:
                 continue
             if due_at > micros(until) or len(found) == SCHEDULED_IN_CONTEXT_MAX:
                 continue
@@ -431,7 +445,7 @@ class Pool:
     def _spending(self, budget: Budget, arrival: Arrival) -> Spending:
         """What is spent of a budget; the parent's reservation is this pass's own."""
         counter = keys.budget_counter(budget.name, budget.began(arrival.now))
-        own = self._reserved.get((arrival.asked.parent_id or "", counter), 0)
+        own = self._reserved.get((arrival.asked.own_id or "", counter), 0)
         kept = counter in self._counters
         return Spending(self._counters.get(counter, 0) - own, counter, kept)
 

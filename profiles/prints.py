@@ -26,6 +26,8 @@ def unkeyed(event: Event) -> list[Any]:
 def pass_print(vault: Vault, event_key: bytes, asked: Pass) -> bytes:
     """What tells one pass over an event from any other: the source of its ids and its seed."""
     told_apart = [event_key, asked.kind, asked.n, asked.parent_id]
+    if asked.kind == "absence":  # one event may begin several
+        told_apart.append(asked.journey)
     return vault.fingerprint_bytes("pass", canonical(told_apart))
 
 

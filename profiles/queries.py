@@ -526,6 +526,8 @@ GIVE_UP = Statement(
 BRING_FORWARD = Statement(
     update(t.timers)
     .where(t.timers.c.profile_id.in_(_among("people")), t.timers.c.state == "pending")
+    # What may yet begin is no contact that waits.
+    .where(t.timers.c.kind != "absence")
     .where(or_(bindparam("any_channel") == 1, t.timers.c.channel.in_(_among("channels"))))
     .where(or_(bindparam("any_purpose") == 1, t.timers.c.purpose.in_(_among("purposes"))))
     .values(due_at=bindparam("due"))

@@ -16,8 +16,11 @@ from typing import Any
 from domain.event import Event
 from profiles.activity import EVENT_DAYS, PURCHASE_DAYS, Activity, Bought, Busy, Moment, joined
 from profiles.arrivals import Draft
+from profiles.friction import EVENTS as FRICTION_EVENTS
+from profiles.friction import NAMES, channel_of, friction
+from profiles.friction import source as friction_source
 from profiles.occasions import of_event
-from profiles.terms import SignalTerms, Terms
+from profiles.terms import FrictionWeights, SignalTerms, Terms
 from store.instants import micros
 
 VALUE_MAX = 1e9
@@ -35,6 +38,24 @@ _NAMES = (
     "recency_days",
     "value_365d",
 )
+_SOURCES = {
+    "churn_hazard": "all purchases",
+    "days_since_contact": "contacts of 90 days",
+    "engagement": "contacts of 90 days, and opens, clicks and replies",
+    "events_30d": "events of 30 days",
+    "events_90d": "events of 90 days",
+    "intent": "the newest 20 events",
+    "intent_share": "the newest 20 events",
+    "purchases_30d": "purchases of 30 days",
+    "purchases_90d": "purchases of 90 days",
+    "recency_days": "the newest event",
+    "value_365d": "purchases of 365 days",
+    "open_cases": "cases that are open",
+    "events_before": "all events before this one",
+    "contacts_7d": "contacts of 7 days",
+    "shared_address": "who else uses the contact points",
+    "opted_out": "this very event",
+}
 _DAY = 86_400_000_000
 
 ContactDays = Sequence[tuple[str, int, int, int]]
@@ -55,7 +76,7 @@ def _done(event: Event, brand: str, terms: Terms) -> Activity:
     channel = terms.signals.engagement.get(event.name)
     is_purchase = event.name in terms.signals.purchases
     return Activity(
-        recent=(Moment(at, event.name),),
+        recent=(Moment(at, event.name, channel_of(event)),),
         events=(Busy(day, 1),),
         bought=(Bought(day, 1, _thousandths(event, brand, terms.signals)),) if is_purchase else (),
         engaged={} if channel is None else {channel: (day,)},
@@ -80,7 +101,21 @@ def _thousandths(event: Event, brand: str, terms: SignalTerms) -> int:
 def names(terms: Terms) -> tuple[str, ...]:
     """The behavioural signals, all of which may be absent."""
     engagement = (f"engagement.{channel}" for channel in sorted(terms.addresses))
-    return tuple(f"signal.{name}" for name in (*_NAMES, *engagement))
+    return tuple(f"signal.{name}" for name in (*_NAMES, *NAMES, *engagement))
+
+
+def source(name: str, fields: Mapping[str, Any], weights: FrictionWeights) -> str:
+    """What a signal was made from, for whoever asks why.
+
+    Args:
+        name: such as `signal.intent`.
+        fields: all that the decision looked at.
+    """
+    own = name.removeprefix("signal.")
+    if own == "friction":
+        return friction_source(fields, weights)
+    found = "events" if own in NAMES else _SOURCES.get(own.partition(".")[0], "")
+    return {"": "what is known of the person", "events": FRICTION_EVENTS}.get(found, found)
 
 
 def behaviour(draft: Draft, contact_days: ContactDays, terms: Terms) -> dict[str, Any]:
@@ -100,6 +135,7 @@ def behaviour(draft: Draft, contact_days: ContactDays, terms: Terms) -> dict[str
         "signal.value_365d": _value([by_brand[name] for name in same], now),
         **_recency(whole, now),
         **_intent(whole, terms.signals),
+        **friction(whole.recent, now, terms.signals),
         **_hazard(whole, now),
         **_contacted(whole, contact_days, now),
     }

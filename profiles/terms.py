@@ -10,7 +10,7 @@ from domain.budget import Budget
 from domain.caps import CapScope
 from domain.context import FieldLabel
 from domain.event import Event
-from domain.journey import Journey
+from domain.journey import Journey, PlanOf
 from profiles.identity import IdentityRules
 from profiles.words import Words, read_words
 
@@ -24,12 +24,23 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
+class FrictionWeights:
+    """What one of each counts for in a person's friction."""
+
+    repeats: float = 1.0
+    errors: float = 2.0
+    switches: float = 2.0
+    back_and_forth: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class SignalTerms:
     """What a workspace's event names mean for signals.
 
     `purchases` are events that are a purchase, worth their property `value` in the brand's
     currency (`currencies`, by brand). `engagement` maps an event to the channel whose message it
-    answers, `intents` an event to what it shows an interest in.
+    answers, `intents` an event to what it shows an interest in. `errors` are events that tell of
+    something that went wrong.
     """
 
     purchases: frozenset[str] = frozenset()
@@ -37,6 +48,8 @@ class SignalTerms:
     currencies: Mapping[str, str] = field(default_factory=dict)
     engagement: Mapping[str, str] = field(default_factory=dict)
     intents: Mapping[str, str] = field(default_factory=dict)
+    errors: frozenset[str] = frozenset()
+    friction: FrictionWeights = field(default_factory=FrictionWeights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +71,9 @@ class Terms:
     told what they were about (empty: none); `cool_off` is the longest. `told_within` is the longest
     window of a rule that asks what a person was told. `look_ahead` is how far ahead scheduled
     contacts matter. `budgets` are those of offers. `ceilings` are the windows in which contacts of
-    exempt purposes are counted.
+    exempt purposes are counted. `watched` are the events that absences are made of, told apart as
+    `occasions` are. `plan_of` finds a journey as an earlier version of the workspace had it, and
+    `version` is this one's.
     """
 
     brand: str
@@ -90,6 +105,9 @@ class Terms:
     budgets: tuple[Budget, ...] = ()
     minors: tuple[str, ...] = ()
     access_needs: tuple[str, ...] = ()
+    watched: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    version: str = ""
+    plan_of: PlanOf = field(default=lambda _name, _version: None, compare=False)
 
     def brand_of(self, event: Event) -> str:
         """The brand an event is about: its own where somebody controls it, else the default."""

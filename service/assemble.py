@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import socket
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,14 @@ from agents.steps import Deps
 from agents.workspace import Workspace, load_workspace
 from domain.canonical import parse
 from domain.consent import PERMISSIONS
-from domain.errors import StoreError
+from domain.errors import ConfigurationError, StoreError
 from domain.event import Identifier
 from profiles.identity import IdentityRules
 from profiles.people import People
 from profiles.readers.claims import normalise
 from profiles.reading import Reading
 from profiles.rulings import Registry
-from profiles.terms import Category, SignalTerms, Terms
+from profiles.terms import Category, FrictionWeights, SignalTerms, Terms
 from profiles.words import read_words
 from service.settings import Place, find_workspace, load, stated_url, store_url
 from service.telemetry import Telemetry, open_telemetry
@@ -42,6 +44,9 @@ from tools.messages import MessageTool
 from tools.offers import OfferTool
 from tools.toolbox import Toolbox
 
+LOG = logging.getLogger("safeconduct.service")
+
+VERSIONS_MAX = 32
 SMTP_PASSWORD = "SAFECONDUCT_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
 
 _KNOWN_VERSION = Statement(
@@ -80,7 +85,7 @@ def assemble(workspace: Path | None = None, store: str | None = None) -> Assembl
     database = open_database(url)
     try:
         keep_version(database, loaded)
-        return _assembly(place, loaded, database)
+        return _assembly(place, with_plans(database, loaded), database)
     except BaseException:
         database.close()
         raise
@@ -121,7 +126,21 @@ def kept_workspace(database: Database, version: str) -> Workspace:
     rows = database.rows(_CONTENT, v=version)
     if not rows:
         raise StoreError(f"workspace version `{version}` is not in this store")
-    return load_workspace(parse(bytes(rows[0][0])))
+    return with_plans(database, load_workspace(parse(bytes(rows[0][0]))))
+
+
+def with_plans(database: Database, workspace: Workspace) -> Workspace:
+    """The workspace, which finds the plans of people who entered a journey by an earlier one."""
+
+    @lru_cache(maxsize=VERSIONS_MAX)
+    def earlier(version: str) -> Workspace | None:
+        try:
+            return kept_workspace(database, version)
+        except (StoreError, ConfigurationError) as error:
+            LOG.warning("a plan is lost: today's is used", extra={"fields": {"why": str(error)}})
+            return None
+
+    return replace(workspace, earlier=earlier)
 
 
 def keep_version(database: Database, workspace: Workspace) -> None:
@@ -223,6 +242,8 @@ def make_terms(workspace: Workspace) -> Terms:
             currencies={name: brand.currency for name, brand in workspace.brands.items()},
             engagement=workspace.signals.engagement,
             intents=workspace.signals.intents,
+            errors=frozenset(workspace.signals.errors),
+            friction=FrictionWeights(**workspace.signals.friction.model_dump()),
         ),
         max_lag=workspace.input.max_lag,
         occasions=workspace.occasions,
@@ -230,6 +251,9 @@ def make_terms(workspace: Workspace) -> Terms:
         told_within=workspace.told_within,
         look_ahead=workspace.look_ahead,
         budgets=workspace.budgets,
+        watched=workspace.watched,
+        version=workspace.version,
+        plan_of=workspace.plan,
     )
 
 

@@ -35,6 +35,7 @@ consent = typer.Typer(help="See what a customer allows.", no_args_is_help=True)
 policies = typer.Typer(
     help="Try policies out, look them through, ask them why.", no_args_is_help=True
 )
+journeys = typer.Typer(help="See, check and draw journeys.", no_args_is_help=True)
 suppressions = typer.Typer(help="See, add and lift what is blocked.", no_args_is_help=True)
 kill = typer.Typer(help="Stop a channel, tool, journey, team, or all.", no_args_is_help=True)
 for name, group in (
@@ -44,6 +45,7 @@ for name, group in (
     ("profile", profile),
     ("consent", consent),
     ("policies", policies),
+    ("journeys", journeys),
     ("suppressions", suppressions),
     ("kill", kill),
 ):
@@ -728,6 +730,56 @@ def policies_explain(
 
     asked = Asked(profile, action, journey, properties or [], audience, _who(by), at)
     return _print(answered(workspace, store, asked, as_json=as_json))
+
+
+@journeys.command("list")
+def journeys_list(
+    workspace: Workspace = None, store: Store = None, as_json: Json = False, at: At = None
+) -> int:
+    """List who is on each journey, who owns it, and by when it is to be reviewed."""
+    from service.journeys import list_lines
+
+    return _print(list_lines(workspace, store, at, as_json=as_json))
+
+
+@journeys.command("show")
+def journeys_show(
+    journey: Annotated[str, typer.Argument(metavar="JOURNEY", help="A file of `journeys/`.")],
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Say what a journey's file means, and how many customers are on it."""
+    from service.journeys import show_lines
+
+    return _print(show_lines(workspace, store, journey, at, as_json=as_json))
+
+
+@journeys.command("check")
+def journeys_check(workspace: Workspace = None, as_json: Json = False, at: At = None) -> int:
+    """Look for what the journeys say in vain; exit with 1 where there is something."""
+    from service.journeys import check_lines
+
+    lines, code = check_lines(workspace, at, as_json=as_json)
+    _print(lines)
+    return code
+
+
+@journeys.command("draw")
+def journeys_draw(
+    named: Annotated[
+        list[str] | None, typer.Argument(metavar="[JOURNEY...]", help="Which. [default: all]")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="A file to write. [default: print it]")
+    ] = None,
+    workspace: Workspace = None,
+) -> int:
+    """Draw what begins journeys, what they may do and how they end, as SVG."""
+    from service.journeys import draw_lines
+
+    return _print(draw_lines(workspace, named or [], output))
 
 
 @suppressions.command("list")

@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     PrimaryKeyConstraint,
     Table,
+    and_,
 )
 from sqlalchemy import String as _String
 from sqlalchemy import Text as _Text
@@ -374,9 +375,24 @@ timers = Table(
     Column("channel", String),
     Column("state", String, nullable=False),
     Column("expires_at", _AT, nullable=False),
+    # Of an absence: whose it is, since when it is counted, and when it will be established.
+    Column("journey", String),
+    Column("instance", String),
+    Column("since_at", _AT),
+    Column("watch_at", _AT),
+    # The source that has to have told of all until `watch_at`; `due_at` is then how long it has.
+    Column("waits_for", String),
     Column("sealed", LargeBinary, nullable=False),
     Index(None, "profile_id"),
     Index(None, "decision_id"),
+)
+_waiting = and_(timers.c.state == "pending", timers.c.waits_for.is_not(None))
+Index(
+    "ix_timers_waiting",
+    timers.c.waits_for,
+    timers.c.watch_at,
+    sqlite_where=_waiting,
+    postgresql_where=_waiting,
 )
 Index(
     "ix_timers_pending",

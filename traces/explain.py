@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -46,7 +46,7 @@ class Explanation:
 
     `event`, `candidates` and what follows are empty where the person was erased: then only the
     row's plain columns are left. `same` says whether deciding again from the stored context and
-    policies gives the very same decision.
+    policies gives the very same decision. `sources` says of each signal what it was made from.
     """
 
     decision: Decision
@@ -64,6 +64,7 @@ class Explanation:
     children: tuple[Mapping[str, Any], ...] = ()
     votes: tuple[Mapping[str, Any], ...] = ()
     same: bool | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def as_json(explanation: Explanation, audience: Audience) -> dict[str, Any]:
@@ -106,6 +107,11 @@ def as_json(explanation: Explanation, audience: Audience) -> dict[str, Any]:
             {"journey": journey, "why": why} for journey, why in explanation.not_entered
         ],
         "withheld": list(explanation.withheld),
+        "signals": {
+            name: {"value": value, "source": explanation.sources[name]}
+            for name, value in signals_read(explanation.candidates, audience).items()
+            if name in explanation.sources
+        },
         "permit": _permit(explanation),
         "proposal_hash": explanation.proposal_hash,
         "approval_votes": [_dated(vote) for vote in explanation.votes],
@@ -156,6 +162,17 @@ def listed(findings: tuple[Finding, ...], audience: Audience) -> tuple[Finding, 
     """
     hidden = any(audience not in finding.shown_to for finding in findings)
     return tuple(f for f in findings if not f.passed) if hidden else findings
+
+
+def signals_read(candidates: tuple[Weighed, ...], audience: Audience) -> dict[str, Any]:
+    """The signals that rules went by, as far as this audience may know of the rules."""
+    return {
+        name: value
+        for one in candidates
+        for finding in listed(one.findings, audience)
+        for name, value in disclosed(finding, audience).read.items()
+        if name.startswith("signal.")
+    }
 
 
 def finding_json(finding: Finding, audience: Audience) -> dict[str, Any]:
@@ -251,6 +268,8 @@ def _why_asked(explanation: Explanation, whom: str) -> str:
             return f"`{name}` came in for {whom}"
         case "approval":
             return f"the answer to an approval about `{name}` of {whom} was due ({asked.parent_id})"
+        case "absence":
+            return f"the time to wait after `{name}` of {whom} was over ({asked.parent_id})"
         case "release":
             return f"what was held after `{name}` of {whom} was asked again ({asked.parent_id})"
         case "displaced":
@@ -330,7 +349,11 @@ def _table_of_rules(explanation: Explanation, audience: Audience) -> list[str]:
     one = one or (explanation.candidates[0] if explanation.candidates else None)
     if one is None:
         return []
-    return rules_table(one.action, one.findings, explanation.withheld, audience)
+    lines = rules_table(one.action, one.findings, explanation.withheld, audience)
+    for name, value in signals_read((one,), audience).items():
+        if name in explanation.sources:
+            lines.append(f"  {name} = {spoken(value)}, from {explanation.sources[name]}")
+    return lines
 
 
 def rules_table(

@@ -131,6 +131,10 @@ def stopped_by(switches: tuple[str, ...], question: Question) -> str | None:
     return None
 
 
+_ABOUT_EVENT = ("event", "absence")
+"""The passes that nothing has waited for its time in: the event's own age is what counts."""
+
+
 class StillWanted(Speaker):
     """An event may cause an action only while it is fresh, and a held action only until it expires.
 
@@ -147,7 +151,7 @@ class StillWanted(Speaker):
     def reads(self, question: Question) -> Mapping[str, Any]:
         """The event's age against its limit, or the expiry of what was held."""
         context = question.context
-        if context.asked.kind == "event":
+        if context.asked.kind in _ABOUT_EVENT:
             age = (context.now - context.event.time).total_seconds()
             limit = question.candidate.max_age.total_seconds()
             return {
@@ -160,8 +164,8 @@ class StillWanted(Speaker):
     def ask(self, question: Question) -> Finding:
         """Forbids what comes too late."""
         context = question.context
-        is_event = context.asked.kind == "event"
-        if not is_event and question.candidate.action.kind == "presentation":
+        is_event = context.asked.kind in _ABOUT_EVENT
+        if context.asked.kind != "event" and question.candidate.action.kind == "presentation":
             reason = "the session in which it could be shown is over"
             return self.forbid("stale_event", reason, read=self.reads(question))
         if context.asked.kind == "approval":

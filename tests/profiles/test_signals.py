@@ -42,6 +42,14 @@ TERMS = Terms(
     ),
 )
 
+SMOOTH = {
+    "signal.friction": 0.0,
+    "signal.friction_repeats": 0,
+    "signal.friction_errors": 0,
+    "signal.friction_switches": 0,
+    "signal.friction_back_and_forth": 0,
+}
+
 
 def event(name: str, ago: timedelta, brand: str | None = None, **properties: Any) -> Event:
     at = NOW - ago
@@ -140,6 +148,7 @@ def test_somebody_new_has_no_recency_intent_or_hazard() -> None:
         "signal.purchases_30d": 0,
         "signal.purchases_90d": 0,
         "signal.value_365d": 0,
+        **SMOOTH,
     }
 
 
@@ -174,6 +183,7 @@ def test_each_signal_follows_its_formula() -> None:
         "signal.days_since_contact": 4,
         "signal.engagement.email": pytest.approx(2 / 3),
         "signal.engagement.web": 0,
+        **SMOOTH,
     }
 
 

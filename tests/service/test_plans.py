@@ -17,7 +17,7 @@ from service.settings import make_workspace
 
 SAMPLES = Path(__file__).parents[2] / "service" / "samples" / "events.jsonl"
 # A handful of rows each, whatever the number of people and events.
-SMALL = {"kill_switches", "workspaces", "meta", "sqlite_master", "alembic_version"}
+SMALL = {"kill_switches", "sources", "workspaces", "meta", "sqlite_master", "alembic_version"}
 # In the order of an index and cut off by `LIMIT`, or over an index of pending rows alone.
 ORDERED = ("SCAN timers USING INDEX ix_timers_pending", "SCAN decisions USING INDEX")
 

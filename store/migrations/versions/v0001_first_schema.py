@@ -438,11 +438,17 @@ def upgrade() -> None:
     sa.Column('channel', STRING, nullable=True),
     sa.Column('state', STRING, nullable=False),
     sa.Column('expires_at', sa.BigInteger(), nullable=False),
+    sa.Column('journey', STRING, nullable=True),
+    sa.Column('instance', STRING, nullable=True),
+    sa.Column('since_at', sa.BigInteger(), nullable=True),
+    sa.Column('watch_at', sa.BigInteger(), nullable=True),
+    sa.Column('waits_for', STRING, nullable=True),
     sa.Column('sealed', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('timer_id', name=op.f('pk_timers'))
     )
     op.create_index(op.f('ix_timers_decision_id'), 'timers', ['decision_id'], unique=False)
     op.create_index('ix_timers_pending', 'timers', ['due_at', 'timer_id'], unique=False, sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'"))
+    op.create_index('ix_timers_waiting', 'timers', ['waits_for', 'watch_at'], unique=False, sqlite_where=sa.text("state = 'pending' AND waits_for IS NOT NULL"), postgresql_where=sa.text("state = 'pending' AND waits_for IS NOT NULL"))
     op.create_index(op.f('ix_timers_profile_id'), 'timers', ['profile_id'], unique=False)
     op.create_table('workspaces',
     sa.Column('version', STRING, nullable=False),
@@ -457,6 +463,7 @@ def downgrade() -> None:
     op.drop_table('tombstones')
     op.drop_table('statutory')
     op.drop_index(op.f('ix_timers_profile_id'), table_name='timers')
+    op.drop_index('ix_timers_waiting', table_name='timers', sqlite_where=sa.text("state = 'pending' AND waits_for IS NOT NULL"), postgresql_where=sa.text("state = 'pending' AND waits_for IS NOT NULL"))
     op.drop_index('ix_timers_pending', table_name='timers', sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'"))
     op.drop_index(op.f('ix_timers_decision_id'), table_name='timers')
     op.drop_table('timers')
