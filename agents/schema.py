@@ -272,6 +272,15 @@ class SwitchesEntry(Strict):
     releases_per_minute: int = Field(default=600, ge=1, le=60_000)
 
 
+class ReleasesEntry(Strict):
+    """How what waited for an hour that many wait for is asked about again.
+
+    It is spread over the first minutes after that hour, so that they do not all go out at once.
+    """
+
+    spread: Duration = timedelta(minutes=2)
+
+
 class StoreEntry(Strict):
     """Where the workspace's store is; a relative path is relative to the workspace."""
 
@@ -290,3 +299,4 @@ class SettingsFile(Strict):
     channels: dict[Id, ChannelEntry] = {}
     signals: SignalsEntry = SignalsEntry()
     switches: SwitchesEntry = SwitchesEntry()
+    releases: ReleasesEntry = ReleasesEntry()
