@@ -18,8 +18,10 @@ from domain.caps import is_conversing
 from domain.context import CONVERSATION, Context, Pass
 from domain.decision import Decision
 from domain.proposal import Candidate, Proposal
-from domain.verdict import Finding, HeldFor, objections
+from domain.verdict import Finding, HeldFor, Hold, objections
+from domain.windows import Rolling
 from policies.guard import Guard
+from policies.rules.caps import FrequencyCap
 from profiles.arrivals import Perceived
 from profiles.overtaking import late_since, overtake
 from profiles.prints import content_print, pass_print
@@ -37,6 +39,7 @@ from tools.toolbox import Intent
 
 SettledState = Literal["committed", "failed", "released", "unknown"]
 
+_BY_THE_CLOCK = ("quiet_hours", "paused_by_customer")
 _TIMERS: Mapping[HeldFor, TimerKind] = {
     "time": "release",
     "approval": "approval",
@@ -146,12 +149,22 @@ def read_record(data: bytes) -> Record:
 
 
 def record(
-    perceived: Perceived, decided: Decided, guard: Guard, vault: Vault, *, version: str, owner: str
+    perceived: Perceived,
+    decided: Decided,
+    guard: Guard,
+    vault: Vault,
+    *,
+    version: str,
+    owner: str,
+    spread: timedelta,
 ) -> Recorded:
     """Prepare the whole commit of one decision.
 
     Everything rides in `perceived.work`: the profile's change, the decision's row in the person's
     chain, permit, reservations, outbox, approval, timer and journey state.
+
+    Args:
+        spread: how long after an hour that many wait for the last of them is asked about.
     """
     context, thought = perceived.context, decided.thought
     assert context is not None
@@ -188,7 +201,7 @@ def record(
         _reserve(work, context, decision, decided, guard)
         intents = _intend(work, context, decision, decided, vault, owner)
     elif decided.hold is not None:
-        _hold(work, context, decision, decided, guard, vault)
+        _hold(work, context, decision, decided, guard, vault, _chance(digest) * spread)
     moved = {key: rev + (key in work.moves) for key, rev in context.revisions.items()}
     return Recorded(
         decision,
@@ -443,6 +456,7 @@ def _hold(
     decided: Decided,
     guard: Guard,
     vault: Vault,
+    apart: timedelta,
 ) -> None:
     """Arrange for the question to be asked again: by a timer, and by a person where one is due."""
     hold, proposal = decided.hold, decided.proposal
@@ -453,7 +467,8 @@ def _hold(
         kind = "displaced"
     due = expires_at
     if hold.held_for == "time" and hold.next_eligible_at is not None:
-        due = min(expires_at, hold.next_eligible_at)
+        at = hold.next_eligible_at + (apart if _many_wait(hold, guard) else timedelta(0))
+        due = min(expires_at, at)
     if due <= context.now:  # held by a rule that says it would pass now: never ask for ever
         due = context.now + ASK_AGAIN_AFTER
     if hold.held_for == "approval":
@@ -474,6 +489,21 @@ def _hold(
         reserved_offer=action.offer if hold.held_for == "approval" else None,
         about=_about(proposal.candidate, context) if hold.held_for == "time" else None,
     )
+
+
+def _chance(digest: bytes) -> float:
+    """From 0 up to 1, the same for the same pass."""
+    return int.from_bytes(digest[-4:], "big") / 2**32
+
+
+def _many_wait(hold: Hold, guard: Guard) -> bool:
+    """Whether it waits for an hour of the clock, for which others wait as well."""
+    calendars = {
+        cap.id
+        for cap in guard.policies.caps
+        if isinstance(cap, FrequencyCap) and not isinstance(cap.scope.window, Rolling)
+    }
+    return any(f.code in _BY_THE_CLOCK or f.rule in calendars for f in objections(hold))
 
 
 def _about(candidate: Candidate, context: Context) -> About:

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, field_validator
 
 from domain.action import BlockKind, Significance, Urgency
 from domain.journey import Metric, MindName, OnLag
-from policies.documents import DURATION_MAX, Day, Duration, Instant, KeptFor, MoneyText
+from policies.documents import DURATION_MAX, Day, Duration, Instant, KeptFor, MoneyText, Span
 from policies.schema import EventName, Id, Strict
 
 Text = Annotated[str, StringConstraints(max_length=10_000)]
@@ -274,6 +274,16 @@ class SwitchesEntry(Strict):
     releases_per_minute: int = Field(default=600, ge=1, le=60_000)
 
 
+class ReleasesEntry(Strict):
+    """How what waited for an hour that many wait for is asked about again.
+
+    It is spread over the first minutes after that hour, so that they do not all go out at once;
+    with `0s` they do.
+    """
+
+    spread: Span = timedelta(minutes=2)
+
+
 class StoreEntry(Strict):
     """Where the workspace's store is; a relative path is relative to the workspace."""
 
@@ -292,3 +302,4 @@ class SettingsFile(Strict):
     channels: dict[Id, ChannelEntry] = {}
     signals: SignalsEntry = SignalsEntry()
     switches: SwitchesEntry = SwitchesEntry()
+    releases: ReleasesEntry = ReleasesEntry()

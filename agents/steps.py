@@ -177,6 +177,7 @@ async def act(batch: Batch, deps: Deps) -> Batch:
                     vault,
                     version=workspace.version,
                     owner=deps.owner,
+                    spread=workspace.releases.spread,
                 )
             except KeyGone:  # the person was erased while we were thinking
                 again.append(perceived.arrival)

@@ -21,6 +21,7 @@ from agents.schema import (
     OffersFile,
     PeopleFile,
     PersonEntry,
+    ReleasesEntry,
     RetentionEntry,
     SettingsFile,
     SignalsEntry,
@@ -73,6 +74,7 @@ class Workspace:
     channels: Mapping[str, ChannelEntry]
     signals: SignalsEntry
     switches: SwitchesEntry
+    releases: ReleasesEntry
     policies: PolicySet
     actions: Mapping[str, Action]
     offers: Mapping[str, Offer]
@@ -246,6 +248,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         channels=settings.channels,
         signals=settings.signals,
         switches=settings.switches,
+        releases=settings.releases,
         policies=policies,
         actions=actions,
         offers=offers,

@@ -237,6 +237,7 @@ class Written:
                     vault,
                     version=deps.workspace.version,
                     owner=deps.owner,
+                    spread=deps.workspace.releases.spread,
                 )
                 for one, thought in zip(perceived, decided, strict=True)
             ]

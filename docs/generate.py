@@ -22,6 +22,8 @@ from policies.documents import (
     Instant,
     KeptFor,
     MoneyText,
+    Span,
+    WallTime,
     WallWindows,
     WeekDays,
 )
@@ -125,7 +127,9 @@ _NAMES: dict[Any, str] = {
     int: "whole number",
     float: "number",
     bool: "true or false",
+    WallTime: "time of day (`06:00`)",
     CalendarZone: "time zone (`Europe/Berlin`), or `person`",
+    Span: "duration (`15m`, `24h`), or `0s`",
     Duration: "duration (`15m`, `24h`, `7d`)",
     KeptFor: "days or years (`90d`, `3y`)",
     Instant: "instant with its zone",
@@ -156,6 +160,13 @@ def _kind(kind: Any, info: FieldInfo | None = None) -> tuple[str, type[BaseModel
         return f"mapping of names to {words}", inner, ".<name>"
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return "entry", kind, ""
+    for named, words in _NAMES.items():  # pydantic has taken the annotation apart
+        if (
+            info is not None
+            and get_origin(named) is Annotated
+            and get_args(named)[1] in info.metadata
+        ):
+            return words, None, ""
     return _NAMES.get(kind) or _PLAIN.get(kind, "text"), None, ""
 
 

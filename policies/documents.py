@@ -54,6 +54,10 @@ def _duration(value: Any) -> timedelta:
     return span
 
 
+def _span(value: Any) -> timedelta:
+    return timedelta(0) if value == "0s" else _duration(value)
+
+
 def _kept_for(value: Any) -> timedelta:
     """Law counts in years; one is 365 days."""
     match = re.fullmatch(r"([0-9]{1,5})([dy])", value) if isinstance(value, str) else None
@@ -187,6 +191,7 @@ def _calendar_zone(value: Any) -> str:
 
 
 Duration = Annotated[timedelta, PlainValidator(_duration)]
+Span = Annotated[timedelta, PlainValidator(_span)]
 KeptFor = Annotated[timedelta, PlainValidator(_kept_for)]
 WallWindows = Annotated[tuple[Window, ...], PlainValidator(_windows)]
 WallTime = Annotated[time, PlainValidator(_wall)]

@@ -168,6 +168,8 @@ web = "The Shop"
 source = "shop"
 [switches]
 roles = ["admin"]
+[releases]
+spread = "0s"
 [store]
 url = "sqlite:///safeconduct.db"
 """

@@ -203,7 +203,7 @@ def test_check_exits_with_1_where_it_finds_something(
 
 def boxes(root: ET.Element) -> list[tuple[float, ...]]:
     """The frames of the picture: left, top, right, bottom."""
-    found = []
+    found: list[tuple[float, ...]] = []
     for one in root.iter(f"{SVG}rect"):
         if one.get("rx"):
             x, y, w, h = (float(one.get(key, "")) for key in ("x", "y", "width", "height"))
@@ -243,8 +243,8 @@ def test_the_picture_shows_every_journey_and_nothing_lies_over_another(
             right = x + len(said.text or "") * CHARACTER
             assert any(a <= x and right <= c and b <= y <= d for a, b, c, d in frames), said.text
     assert main([*here, "welcome"]) == 0
-    one = ET.fromstring(capsys.readouterr().out)
-    assert [b for b in one.iter(f"{SVG}text") if b.text == "welcome"]
-    assert not [b for b in one.iter(f"{SVG}text") if b.text == "abandoned_cart"]
+    alone = ET.fromstring(capsys.readouterr().out)
+    assert [b for b in alone.iter(f"{SVG}text") if b.text == "welcome"]
+    assert not [b for b in alone.iter(f"{SVG}text") if b.text == "abandoned_cart"]
     assert main([*here, "nothing"]) == 2
     assert main([*here, "--output", str(tmp_path / "no" / "where.svg")]) == 2
