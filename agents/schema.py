@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from domain.action import BlockKind, Significance, Urgency
-from domain.journey import MindName
+from domain.journey import LearningName, MindName
 from policies.documents import DURATION_MAX, Duration, Instant, KeptFor, MoneyText
-from policies.schema import EventName, Id, Strict
+from policies.schema import DottedName, EventName, Id, Strict
 
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -82,7 +82,12 @@ class OffersFile(Strict):
 
 
 class JourneyFile(Strict):
-    """One file of `journeys/`; its name is the journey's."""
+    """One file of `journeys/`; its name is the journey's.
+
+    One that learns (`learning`) sees of a customer only the fields in `features`, leaves the share
+    `exploration` of its choices to chance (0.1 of them), and is decided by its newest model unless
+    `model` names the version to keep to.
+    """
 
     title: Title = Field(examples=["Win back an abandoned cart"])
     trigger: EventName = Field(examples=["cart_abandoned"])
@@ -102,6 +107,10 @@ class JourneyFile(Strict):
     priority: float = Field(default=1.0, gt=0, le=1000)
     mind: MindName = "formula"
     escalation: Id | None = None
+    learning: LearningName = "constant"
+    features: list[DottedName] = Field(default=[], max_length=32, examples=[["event.value"]])
+    exploration: float | None = Field(default=None, ge=0, le=1)
+    model: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] | None = None
 
 
 class PersonEntry(Strict):

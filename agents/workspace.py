@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from agents.learning.declared import check_learning, exploration
 from agents.schema import (
     ActionEntry,
     ActionsFile,
@@ -57,7 +58,7 @@ class Workspace:
     """Everything decisions are made by. `version` is the SHA-256 of all its files' text.
 
     `entries` and `exits` are the journeys' compiled conditions; `triggered` finds journeys by
-    the event that triggers them.
+    the event that triggers them; `learns` names those whose propensities are learnt.
     """
 
     version: str
@@ -80,6 +81,7 @@ class Workspace:
     triggered: Mapping[str, tuple[Journey, ...]]
     people: Mapping[str, PersonEntry]
     guard: Guard
+    learns: frozenset[str] = frozenset()
 
     @property
     def look_back(self) -> timedelta:
@@ -228,6 +230,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         triggered=triggered,
         people=_people(files.get("people.yaml")),
         guard=Guard(policies, offers),
+        learns=frozenset(j.name for j in journeys.values() if j.learning != "constant"),
     )
 
 
@@ -536,6 +539,7 @@ def _journeys(
             )
         of = f"journey `{name}`"
         _check_escalation(of, file.escalation, actions, document.place("escalation"))
+        check_learning(document, name, file, fields)
         journeys[name] = _journey(name, file, settings, document.place())
         for key, text, compiled in (("entry", file.entry, entries), ("exit", file.exit, exits)):
             if text is not None:
@@ -563,6 +567,10 @@ def _journey(name: str, file: JourneyFile, settings: SettingsFile, place: str) -
         priority=file.priority,
         mind=file.mind,
         escalation=file.escalation,
+        learning=file.learning,
+        exploration=exploration(file),
+        features=tuple(file.features),
+        model=file.model,
         place=place,
     )
 

@@ -270,6 +270,7 @@ class Context:
     `zones_before` are zones that the person has left, each with the instant until which it may have
     been theirs. `household` is the fingerprint of what the person's household is called. `tallies`
     are there, too, for caps that count what others of the household got, or what failed.
+    `models` are the versions of the learnt models in force, by journey.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -311,6 +312,7 @@ class Context:
     told: tuple[Told, ...] = ()
     budgets: Mapping[str, Spending] = field(default_factory=dict)
     scheduled: tuple[Scheduled, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
     revisions: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 MindName = Literal["formula", "model", "model_if_unsure"]
+LearningName = Literal["constant", "logistic", "bandit"]
 InstanceState = Literal["active", "reached", "exited", "expired", "merged"]
 Arm = Literal["treated", "held_out"]
 
@@ -19,6 +20,9 @@ class Journey:
     or None for one per person. `entry` is a CEL condition. `holdout` is the share (0 to 1) of
     people who never get this journey's marketing. `max_age` is how old an event may be and still
     cause an action. `escalation` is the case or hand-off of actions that name none of their own.
+    `learning` is how its candidates' propensities come about, from the context fields `features`;
+    `exploration` is the share (0 to 1) of choices left to chance; `model` is the version it is
+    pinned to, None for the newest.
     """
 
     name: str
@@ -38,6 +42,10 @@ class Journey:
     priority: float = 1.0
     mind: MindName = "formula"
     escalation: str | None = None
+    learning: LearningName = "constant"
+    exploration: float = 0.0
+    features: tuple[str, ...] = ()
+    model: str | None = None
     place: str = ""
 
 
