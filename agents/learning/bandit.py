@@ -71,7 +71,7 @@ class Bandit:
     def learn(self, lesson: Lesson) -> None:
         """Take a lesson at the probability that was logged; the cost is what was not gained."""
         examples = _examples(lesson.options, lesson.facts)
-        label = f"0:{-lesson.reward:g}:{lesson.probability:.6f} "
+        label = f"0:{-lesson.reward:g}:{lesson.probabilities[lesson.chosen]:.6f} "
         examples[1 + lesson.chosen] = label + examples[1 + lesson.chosen]
         with self._one_at_a_time:
             self._model.learn(examples)

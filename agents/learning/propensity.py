@@ -38,8 +38,8 @@ class Option:
 class Lesson:
     """One choice that was made, and what came of it (`reward`, 0 or 1).
 
-    `chosen` is the place of what was done among `options`, `probability` the one with which it was
-    chosen. `person` tells people apart.
+    `chosen` is the place of what was done among `options`, `probabilities` are those with which
+    each was to be chosen. `person` tells people apart.
     """
 
     decision_id: str
@@ -47,7 +47,7 @@ class Lesson:
     facts: Facts
     options: tuple[Option, ...]
     chosen: int
-    probability: float
+    probabilities: tuple[float, ...]
     reward: float
 
 
