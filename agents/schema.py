@@ -218,6 +218,21 @@ class SignalsEntry(Strict):
     intents: dict[EventName, Id] = Field(default={}, examples=[{"cart_abandoned": "buy"}])
 
 
+class OutcomesEntry(Strict):
+    """What event names mean for `safeconduct outcomes`.
+
+    `contacts` are a customer's requests, about what their property `topic` says, by the channel in
+    their property `channel`; `resolved` are events that close one, as a journey's goal does. A
+    request on the same topic within `repeat_within` is a repeat.
+    """
+
+    contacts: list[EventName] = ["contact_opened", "message_received", "self_service_failed"]
+    topic: EventName = Field(default="topic", examples=["topic"])
+    channel: EventName = Field(default="channel", examples=["channel"])
+    resolved: list[EventName] = ["case_closed"]
+    repeat_within: Duration = timedelta(days=7)
+
+
 class SmtpEntry(Strict):
     """An SMTP server; its password comes from the variable `SAFECONDUCT_SMTP_PASSWORD`."""
 
@@ -262,4 +277,5 @@ class SettingsFile(Strict):
     store: StoreEntry
     channels: dict[Id, ChannelEntry] = {}
     signals: SignalsEntry = SignalsEntry()
+    outcomes: OutcomesEntry = OutcomesEntry()
     switches: SwitchesEntry = SwitchesEntry()

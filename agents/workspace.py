@@ -19,6 +19,7 @@ from agents.schema import (
     InputEntry,
     JourneyFile,
     OffersFile,
+    OutcomesEntry,
     PeopleFile,
     PersonEntry,
     RetentionEntry,
@@ -71,6 +72,7 @@ class Workspace:
     store_url: str
     channels: Mapping[str, ChannelEntry]
     signals: SignalsEntry
+    outcomes: OutcomesEntry
     switches: SwitchesEntry
     policies: PolicySet
     actions: Mapping[str, Action]
@@ -220,6 +222,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         store_url=settings.store.url,
         channels=settings.channels,
         signals=settings.signals,
+        outcomes=settings.outcomes,
         switches=settings.switches,
         policies=policies,
         actions=actions,

@@ -287,7 +287,7 @@ def _what_ranked_higher(
 ) -> Iterator[str]:
     for one in explanation.candidates[: explanation.candidates.index(chosen)]:
         if not one.note and not any(finding.outcome == "forbid" for finding in one.against):
-            yield f"`{one.action}` ranked higher, and the choice was left to chance."
+            yield f"`{one.action}` ranked higher, and the draw fell on another."
             continue
         why = disclosed(one.against[0], audience).reason if one.against else one.note
         yield f"`{one.action}` ranked higher and was refused: {why}."
