@@ -48,20 +48,21 @@ def predicted(
     workspace: Workspace, candidates: Iterable[Candidate], context: Context, model_of: ModelOf
 ) -> tuple[Candidate, ...]:
     """The candidates, each with the propensity that its journey's model gives it."""
+    order = list(candidates)
     if not context.models:
-        return tuple(candidates)
-    return tuple(_with_success(workspace, one, context, model_of) for one in candidates)
-
-
-def _with_success(
-    workspace: Workspace, candidate: Candidate, context: Context, model_of: ModelOf
-) -> Candidate:
-    model, _ = _model(workspace, candidate.journey, context, model_of)
-    if model is _CONSTANT or candidate.action.significance != "none":
-        return candidate
-    seen = facts(workspace.journeys[candidate.journey], context)
-    (success,) = model.success([option(candidate)], seen)
-    return replace(candidate, action=replace(candidate.action, propensity=success))
+        return tuple(order)
+    places: dict[str, list[int]] = {}
+    for place, one in enumerate(order):
+        if one.journey in context.models and one.action.significance == "none":
+            places.setdefault(one.journey, []).append(place)
+    for journey, mine in places.items():
+        model, _ = _model(workspace, journey, context, model_of)
+        options = [option(order[place]) for place in mine]
+        successes = model.success(options, facts(workspace.journeys[journey], context))
+        for place, success in zip(mine, successes, strict=True):
+            one = order[place]
+            order[place] = replace(one, action=replace(one.action, propensity=success))
+    return tuple(order)
 
 
 def drawn(

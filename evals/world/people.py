@@ -26,7 +26,7 @@ class Nature:
 
     lifts: Mapping[str, Mapping[str, float]]
     spontaneous: float = 0.08
-    fatigue: float = 0.25
+    fatigue: float = 0.2
     hazard: float = 0.004
     annoyance: float = 1.0
     at_night: float = 3.0
@@ -34,7 +34,7 @@ class Nature:
 
 def some_nature(seed: int) -> Nature:
     """Tastes of this seed: what the people of one plan like best, others do not."""
-    lifts = [0.35, 0.12, 0.06, 0.0]
+    lifts = [0.5, 0.15, 0.05, 0.0]
     Random(f"nature:{seed}").shuffle(lifts)  # noqa: S311 - a world to be repeated
     return Nature(
         {

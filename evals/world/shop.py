@@ -101,7 +101,7 @@ def _journey(setup: Setup) -> str:
         f"actions: [{', '.join(WAYS)}]",
         'owner: "ana"',
         "team: growth",
-        "window: 2d",
+        "window: 1d",
         f"holdout: {setup.holdout}",
         f"learning: {setup.learning}",
     ]

@@ -33,7 +33,7 @@ TOGETHER = timedelta(minutes=5)
 @dataclass(slots=True)
 class Tally:
     """What came of a run. `unprompted` counts those who would have ordered without any contact,
-    `ordered` those who did order for a cart."""
+    `ordered` those who did order for a cart, `with_cart` those who left one."""
 
     people: int
     carts: int = 0
@@ -41,6 +41,7 @@ class Tally:
     contacts: int = 0
     opt_outs: int = 0
     ordered: set[str] = field(default_factory=set)
+    with_cart: set[str] = field(default_factory=set)
     unprompted: set[str] = field(default_factory=set)
     ways: dict[str, int] = field(default_factory=dict)
 
@@ -103,6 +104,7 @@ class World:
         drawn = self._chance.random()
         self._carts[cart] = _Cart(person, drawn)
         self.tally.carts += 1
+        self.tally.with_cart.add(person.name)
         if drawn < self._nature.spontaneous:
             self.tally.unprompted.add(person.name)
             self._order(cart, at)
