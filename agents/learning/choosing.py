@@ -2,8 +2,9 @@
 
 Chance chooses among a journey's own candidates, those that no rule forbids, and the one it picks
 takes the place of the best of them; so it is for arbitration alone which journey comes first.
-Significant actions (SEMANTICS: similar or legal effect) keep their constant propensity and their
-place, and so do all candidates for somebody who is not to be profiled.
+What is significant (of legal or similar effect), mandatory or urgent is not left to chance: it
+keeps its constant propensity and its place, and so does everything for somebody who is not to be
+profiled.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from math import prod
 from agents.learning.features import facts, is_unprofiled
 from agents.learning.propensity import Constant, ModelOf, Option, Propensity, draw, explored
 from agents.workspace import Workspace
+from domain.action import Action
 from domain.context import Context
 from domain.errors import StoreError
 from domain.proposal import Candidate, Ranked
@@ -53,7 +55,7 @@ def predicted(
         return tuple(order)
     places: dict[str, list[int]] = {}
     for place, one in enumerate(order):
-        if one.journey in context.models and one.action.significance == "none":
+        if one.journey in context.models and _is_free(one.action):
             places.setdefault(one.journey, []).append(place)
     for journey, mine in places.items():
         model, _ = _model(workspace, journey, context, model_of)
@@ -72,7 +74,7 @@ def drawn(
     model_of: ModelOf,
     kept_out: Iterable[Ranked] = (),
 ) -> Drawn:
-    """Let chance choose for each journey, among its survivors that are not significant.
+    """Let chance choose for each journey, among those of its survivors that may be left to it.
 
     Args:
         survivors: what no rule forbids, best first.
@@ -82,7 +84,7 @@ def drawn(
     out = {id(one.candidate) for one in kept_out}
     places: dict[str, list[int]] = {}
     for place, one in enumerate(order):
-        if one.candidate.action.significance == "none" and id(one.candidate) not in out:
+        if _is_free(one.candidate.action) and id(one.candidate) not in out:
             places.setdefault(one.candidate.journey, []).append(place)
     probabilities: dict[int, float] = {}
     for journey, mine in places.items():
@@ -94,6 +96,11 @@ def drawn(
         for place, one in zip(mine, again, strict=True):
             order[place] = one
     return Drawn(order, probabilities)
+
+
+def _is_free(action: Action) -> bool:
+    """Whether a model may have a say in it, and chance."""
+    return action.significance == "none" and not action.mandatory and action.urgency == "normal"
 
 
 def _chances(

@@ -15,14 +15,14 @@ VALUE_CHARACTERS_MAX = 64
 
 
 def facts(journey: Journey, context: Context) -> Facts:
-    """The journey's features that are there.
+    """The journey's features that are there, and not out of date.
 
     A text x is the feature `name=x` of 1, true is 1, and a number v is sign(v) ln(1 + |v|), so
     that prices and counts are of one size.
     """
     found: list[tuple[str, float]] = []
     for name in journey.features:
-        value = context.fields.get(name)
+        value = None if name in context.stale else context.fields.get(name)
         if isinstance(value, bool):
             found.append((name, float(value)))
         elif isinstance(value, int | float):

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
+from threading import Lock
 
 from sqlalchemy import bindparam, select
 
@@ -80,6 +81,7 @@ class Models:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._loaded: OrderedDict[str, Learner] = OrderedDict()
+        self._one_at_a_time = Lock()
 
     def in_force(self, workspace: Workspace, context: Context) -> Context:
         """The context, and which model's turn it is for each journey that it may be about."""
@@ -107,13 +109,13 @@ class Models:
 
     def of(self, version: str) -> Learner:
         """The exact model of a version, kept in memory; nobody may teach it."""
-        if version in self._loaded:
+        with self._one_at_a_time:
+            if version not in self._loaded:
+                self._loaded[version] = self.copy(version)
+                if len(self._loaded) > LOADED_MAX:
+                    self._loaded.popitem(last=False)
             self._loaded.move_to_end(version)
-        else:
-            self._loaded[version] = self.copy(version)
-            while len(self._loaded) > LOADED_MAX:
-                self._loaded.popitem(last=False)
-        return self._loaded[version]
+            return self._loaded[version]
 
     def copy(self, version: str) -> Learner:
         """A model of its own, to be taught."""

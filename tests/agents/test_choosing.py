@@ -15,9 +15,14 @@ from agents.minds.formula import FormulaMind
 from agents.reconsider import explain, recompute, same_again
 from agents.record import Record, read_record
 from agents.steps import Deps
+from agents.thinking import think
+from domain.context import Context
 from domain.errors import StoreError
+from domain.proposal import Proposal
+from domain.verdict import Denial, Finding, Verdict
 from evals.world.shop import JOURNEY, WAYS, Setup
 from evals.world.simulation import BEGIN, DAY
+from policies.guard import Guard
 from tests.shop import Shop, at, open_shop, row
 from tests.worlds import live, open_world
 from traces.explain import as_json, as_text
@@ -67,10 +72,9 @@ def test_exploration_never_leaves_the_allowed_set(learning: Any) -> None:
 
 @pytest.mark.parametrize("learning", ["bandit", "logistic"])
 def test_decisions_are_made_again_byte_for_byte_after_new_training(
-    tmp_path: Path, learning: Any
+    store: str, learning: Any
 ) -> None:
     """Every decision names its model's version, and later versions change none of them."""
-    store = f"sqlite:///{tmp_path / 's.db'}"
     with open_world(Setup(learning), store=store) as deps:
         live(deps, 4, people=24, days=10)
         journey = deps.workspace.journeys[JOURNEY]
@@ -115,10 +119,9 @@ def test_a_model_that_is_gone_decides_nothing() -> None:
         live(deps, 1, people=2, days=4)
 
 
-def test_a_journey_keeps_to_the_model_that_it_is_pinned_to(tmp_path: Path) -> None:
+def test_a_journey_keeps_to_the_model_that_it_is_pinned_to() -> None:
     """A newer version changes nothing for it."""
-    store = f"sqlite:///{tmp_path / 's.db'}"
-    with open_world(Setup("logistic"), store=store) as deps:
+    with open_world(Setup("logistic")) as deps:
         live(deps, 2, people=20, days=8)
         journey = deps.workspace.journeys[JOURNEY]
         newest = deps.models.newest(journey)
@@ -148,6 +151,34 @@ def test_explain_shows_the_probabilities_and_the_model() -> None:
         assert f"model {record.context.models[JOURNEY]} of" in " ".join(text.split())
         assert "chosen, probability" in text
         assert "chosen with probability" in record.thought.reason
+
+
+class Picky(Guard):
+    """A guard that finds out late that something may not be done."""
+
+    def review(self, proposal: Proposal, context: Context, upcoming: Any = ()) -> Verdict:
+        """No to the first way of writing."""
+        if proposal.candidate.action.name == WAYS[0]:
+            return Denial((Finding("picky", "forbid", "content", "not in these words"),))
+        return super().review(proposal, context, upcoming)
+
+
+def test_what_is_done_instead_of_what_was_drawn_has_no_known_probability() -> None:
+    """Where the guard says no to what chance chose, the next best is done, and the record says of
+    none how probable it was; else what was done stands there with its probability."""
+    with open_world(Setup("logistic", exploration=1.0)) as deps:
+        live(deps, 3, people=24, days=4, learn_every=0)
+        guard = Picky(deps.workspace.policies, deps.workspace.offers)
+        picky = replace(deps.workspace, guard=guard)
+        drawn_and_refused = 0
+        for _, record in records(deps):
+            thought = think(record.context, picky, FormulaMind(), deps.database.vault).thought
+            refused = record.thought.action == WAYS[0]
+            drawn_and_refused += refused
+            assert thought.action != WAYS[0]
+            known = {one.probability for one in thought.considered}
+            assert known == ({None} if refused else {0.25})
+        assert 0 < drawn_and_refused < len(records(deps))
 
 
 # What is learnt from

@@ -154,7 +154,7 @@ SHOPS = {(name, e): shop(name, e) for name in LEARNING for e in (0.0, 0.1, 1.0)}
 
 @st.composite
 def survivors(draws: st.DrawFn) -> list[Ranked]:
-    """Ranked candidates of two journeys, some of them significant."""
+    """Ranked candidates of two journeys, some of them significant, mandatory or urgent."""
     significances: tuple[Significance, ...] = ("none", "none", "none", "similar", "legal")
     found = []
     for number in range(draws(st.integers(0, 8))):
@@ -162,10 +162,18 @@ def survivors(draws: st.DrawFn) -> list[Ranked]:
             name=f"a-{number}",
             journey=draws(st.sampled_from([JOURNEY, "other"])),
             significance=draws(st.sampled_from(significances)),
+            mandatory=draws(st.integers(0, 6)) == 0,
+            urgency="now" if draws(st.integers(0, 6)) == 0 else "normal",
             propensity=draws(st.floats(0, 1)),
         )
         found.append(Ranked(candidate, candidate.priority, candidate.factors))
     return sorted(found, key=lambda one: -one.priority)
+
+
+def may_be_left_to_chance(one: Ranked) -> bool:
+    """Neither significant nor mandatory nor urgent."""
+    action = one.candidate.action
+    return (action.significance, action.mandatory, action.urgency) == ("none", False, "normal")
 
 
 @settings(max_examples=300)
@@ -185,7 +193,7 @@ def test_chance_stays_inside_what_is_allowed(
     is_minor: bool,
     data: st.DataObject,
 ) -> None:
-    """It chooses among each journey's own that are neither significant nor held out; all others
+    """It chooses among each journey's own that may be left to it and are not held out; all others
     keep their place, its probabilities add up to 1, and a seed decides it once and for all."""
     workspace = SHOPS[setup]
     models = {JOURNEY: "m"} if is_taught and setup[0] != "constant" else {}
@@ -197,15 +205,14 @@ def test_chance_stays_inside_what_is_allowed(
     out = {id(one) for one in kept_out}
     for before, after in zip(order, found.order, strict=True):
         assert before.candidate.journey == after.candidate.journey
-        is_free = before.candidate.action.significance == "none" and id(before) not in out
-        assert is_free or before is after
+        assert before is after or (may_be_left_to_chance(before) and id(before) not in out)
     assert {id(one) for one in found.order} == {id(one) for one in order}
     for journey in (JOURNEY, "other"):
         mine = [
             one
             for one in order
             if one.candidate.journey == journey
-            and one.candidate.action.significance == "none"
+            and may_be_left_to_chance(one)
             and id(one) not in out
         ]
         chances = [found.probabilities[id(one.candidate)] for one in mine]
