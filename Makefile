@@ -64,6 +64,7 @@ PEOPLE ?= 1000 50000 200000
 bench: setup
 	@$(BIN)/python benchmarks/verdicts.py
 	@$(BIN)/python benchmarks/arbitration.py
+	@$(BIN)/python benchmarks/choices.py
 	@$(BIN)/python benchmarks/bench.py $(PEOPLE)
 
 # What others offer, in an environment of its own: one of them brings a top-level `agents`.

@@ -8,10 +8,12 @@ through the whole guard like any other.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agents.arbitration import arbitrate
 from agents.candidates import Proposed, named_instead, plan_of, propose, stand_in, upcoming
+from agents.learning.choosing import no_models, predicted
+from agents.learning.propensity import ModelOf
 from agents.workspace import Workspace
 from domain.context import Context
 from domain.proposal import Candidate, Ranked, Upcoming
@@ -38,9 +40,15 @@ class Lineup:
     upcoming: tuple[Upcoming, ...] = ()
 
 
-def line_up(workspace: Workspace, context: Context) -> Lineup:
-    """What could be done, what every rule says of it, and in which order it is considered."""
+def line_up(workspace: Workspace, context: Context, model_of: ModelOf = no_models) -> Lineup:
+    """What could be done, what every rule says of it, and in which order it is considered.
+
+    Args:
+        model_of: finds the learnt models that the context names.
+    """
     proposed, ahead = propose(workspace, context), upcoming(workspace, context)
+    learnt = predicted(workspace, proposed.candidates, context, model_of)
+    proposed = replace(proposed, candidates=learnt)
     screened = {
         id(screening.candidate): screening
         for screening in workspace.guard.screen(proposed.candidates, context, ahead)
@@ -55,6 +63,7 @@ def line_up(workspace: Workspace, context: Context) -> Lineup:
             key = (one.candidate.journey, name)
             if key not in regular:
                 made = stand_in(workspace, one.candidate, name, context)
+                (made,) = predicted(workspace, [made], context, model_of)
                 (regular[key],) = arbitrate([made])
                 (screened[id(made)],) = workspace.guard.screen([made], context, ahead)
             found = regular[key]

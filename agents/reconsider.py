@@ -11,6 +11,9 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, select
 
+from agents.learning.choosing import no_models
+from agents.learning.models import Models
+from agents.learning.propensity import ModelOf
 from agents.lineup import line_up
 from agents.minds.mind import Mind
 from agents.record import Record, read_record
@@ -43,9 +46,11 @@ _VOTES = Statement(
 WorkspaceOf = Callable[[str], Workspace]
 
 
-def same_again(record: Record, workspace: Workspace, mind: Mind, keyed: Keyed) -> bool:
+def same_again(
+    record: Record, workspace: Workspace, mind: Mind, keyed: Keyed, model_of: ModelOf = no_models
+) -> bool:
     """Whether thinking again about the recorded context gives the recorded one, byte for byte."""
-    again = think(record.context, workspace, mind, keyed)
+    again = think(record.context, workspace, mind, keyed, model_of)
     return canonical(again.thought) == canonical(record.thought)
 
 
@@ -63,6 +68,7 @@ def recompute(database: Database, workspace_of: WorkspaceOf, mind: Mind) -> Reco
     """Decide every recorded decision again and compare the bytes."""
     same = erased = 0
     different: list[str] = []
+    model_of = Models(database).of
     for kept in History(database).every():
         data = kept.record()
         if data is None:
@@ -70,7 +76,7 @@ def recompute(database: Database, workspace_of: WorkspaceOf, mind: Mind) -> Reco
             continue
         record = read_record(data)
         workspace = workspace_of(kept.decision().workspace_version)
-        if same_again(record, workspace, mind, database.vault):
+        if same_again(record, workspace, mind, database.vault, model_of):
             same += 1
         else:
             different.append(kept.decision_id)
@@ -93,11 +99,12 @@ def explain(
     record = read_record(data)
     workspace = workspace_of(kept.decision().workspace_version)
     thought = record.thought
+    model_of = Models(database).of
     return Explanation(
         decision=kept.decision(record.event_id),
         asked=record.context.asked,
         event=record.context.event,
-        candidates=_weighed(record, workspace),
+        candidates=_weighed(record, workspace, model_of),
         not_entered=thought.not_entered,
         withheld=record.context.withheld,
         permit_id=thought.permit_id,
@@ -108,7 +115,8 @@ def explain(
         outcomes=tuple(history.outcomes(decision_id)),
         children=tuple(history.children(decision_id)),
         votes=_votes(database, decision_id),
-        same=same_again(record, workspace, mind, database.vault),
+        models=record.context.models,
+        same=same_again(record, workspace, mind, database.vault, model_of),
         sources=_sources(record, workspace),
     )
 
@@ -133,12 +141,12 @@ def _of_erased(database: Database, kept: Kept, history: History) -> Explanation:
     )
 
 
-def _weighed(record: Record, workspace: Workspace) -> tuple[Weighed, ...]:
+def _weighed(record: Record, workspace: Workspace, model_of: ModelOf) -> tuple[Weighed, ...]:
     """The candidates in their order, each with every rule asked again about it."""
     context, thought = record.context, record.thought
     said = {(one.action, one.journey): one for one in thought.considered}
     weighed = []
-    lineup = line_up(workspace, context)
+    lineup = line_up(workspace, context, model_of)
     stages = tuple(rule.stage for rule in workspace.guard.rules)
     for ranked in lineup.ranked:
         candidate, action = ranked.candidate, ranked.candidate.action
@@ -156,6 +164,7 @@ def _weighed(record: Record, workspace: Workspace) -> tuple[Weighed, ...]:
                 factors=ranked.factors,
                 note=note,
                 instead_of=kept.instead_of if kept else "",
+                probability=kept.probability if kept else None,
                 findings=workspace.guard.ask_in_full(candidate, context, chosen, lineup.upcoming),
                 stages=stages,
             )

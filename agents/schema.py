@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from domain.action import BlockKind, Significance, Urgency
-from domain.journey import Metric, MindName, OnLag
+from domain.journey import LearningName, Metric, MindName, OnLag
 from policies.documents import DURATION_MAX, Day, Duration, Instant, KeptFor, MoneyText, Span
-from policies.schema import EventName, Id, Strict
+from policies.schema import DottedName, EventName, Id, Strict
 
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -101,6 +101,10 @@ class JourneyFile(Strict):
 
     It begins with a `trigger`, an `absence`, or either. People who are on it keep the version that
     they entered: its actions, goal, exit and window.
+
+    One that learns (`learning`) sees of a customer only the fields in `features`, leaves the share
+    `exploration` of its choices to chance (0.1 of them), and is decided by its newest model unless
+    `model` names the version to keep to.
     """
 
     title: Title = Field(examples=["Win back an abandoned cart"])
@@ -124,6 +128,10 @@ class JourneyFile(Strict):
     escalation: Id | None = None
     metric: Metric = "conversion"
     review_by: Day | None = Field(default=None, examples=["2027-06-30"])
+    learning: LearningName = "constant"
+    features: list[DottedName] = Field(default=[], max_length=32, examples=[["event.value"]])
+    exploration: float | None = Field(default=None, ge=0, le=1)
+    model: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] | None = None
 
 
 class PersonEntry(Strict):
@@ -245,6 +253,21 @@ class SignalsEntry(Strict):
     friction: FrictionEntry = FrictionEntry()
 
 
+class OutcomesEntry(Strict):
+    """What event names mean for `safeconduct outcomes`.
+
+    `contacts` are a customer's requests, about what their property `topic` says, by the channel in
+    their property `channel`; `resolved` are events that close one, as a journey's goal does. A
+    request on the same topic within `repeat_within` is a repeat.
+    """
+
+    contacts: list[EventName] = ["contact_opened", "message_received", "self_service_failed"]
+    topic: EventName = Field(default="topic", examples=["topic"])
+    channel: EventName = Field(default="channel", examples=["channel"])
+    resolved: list[EventName] = ["case_closed"]
+    repeat_within: Duration = timedelta(days=7)
+
+
 class SmtpEntry(Strict):
     """An SMTP server; its password comes from the variable `SAFECONDUCT_SMTP_PASSWORD`."""
 
@@ -301,5 +324,6 @@ class SettingsFile(Strict):
     store: StoreEntry
     channels: dict[Id, ChannelEntry] = {}
     signals: SignalsEntry = SignalsEntry()
+    outcomes: OutcomesEntry = OutcomesEntry()
     switches: SwitchesEntry = SwitchesEntry()
     releases: ReleasesEntry = ReleasesEntry()

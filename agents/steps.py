@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypedDict
 from sqlalchemy import bindparam, select
 
 from agents.dispatch import Dispatcher, must
+from agents.learning.models import Models
 from agents.minds.mind import Mind
 from agents.record import Recorded, claimed, record
 from agents.thinking import Decided, think
@@ -104,10 +105,12 @@ class Deps:
     pending: deque[Work] = field(default_factory=deque)
     spans: Spans = field(default_factory=Spans)
     history: History = field(init=False)
+    models: Models = field(init=False)
     dispatcher: Dispatcher = field(init=False)
 
     def __post_init__(self) -> None:
         self.history = History(self.database)
+        self.models = Models(self.database)
         self.dispatcher = Dispatcher(
             self.toolbox, self.commit, self.database.vault, self.history.steps
         )
@@ -129,7 +132,11 @@ async def perceive(batch: Batch, deps: Deps) -> Batch:
     if "arrivals" not in batch:
         arrivals = tuple(arrival for raw in batch["events"] for arrival in _arrivals(raw, deps))
         batch = {"arrivals": arrivals}
-    return {"arrivals": batch["arrivals"], "perceived": tuple(deps.people.read(batch["arrivals"]))}
+    perceived = tuple(deps.people.read(batch["arrivals"]))
+    for one in perceived:
+        if one.context is not None:
+            one.context = deps.models.in_force(deps.workspace, one.context)
+    return {"arrivals": batch["arrivals"], "perceived": perceived}
 
 
 def _arrivals(raw: Mapping[str, Any], deps: Deps) -> list[Arrival]:
@@ -150,7 +157,7 @@ async def decide(batch: Batch, deps: Deps) -> Batch:
         decided.append(
             None
             if perceived.context is None
-            else think(perceived.context, deps.workspace, deps.mind, vault)
+            else think(perceived.context, deps.workspace, deps.mind, vault, deps.models.of)
         )
         watch.lap(id(perceived))
     return {"decided": tuple(decided)}

@@ -16,6 +16,8 @@ from datetime import datetime
 from typing import Protocol
 
 from agents.candidates import holds, steps
+from agents.learning.choosing import drawn, no_models
+from agents.learning.propensity import ModelOf
 from agents.lineup import Lineup, line_up
 from agents.minds.mind import Mind
 from agents.workspace import Workspace
@@ -52,7 +54,9 @@ class Keyed(Protocol):
 class Considered:
     """One candidate as the record keeps it: its score, and each rule that was against it.
 
-    `instead_of` is the action that it stood in for, where that was refused.
+    `instead_of` is the action that it stood in for, where that was refused. `probability` is the
+    one with which it was to be chosen among its journey's candidates that no rule forbids, None
+    where it was not among them; there they add up to 1.
     """
 
     action: str
@@ -63,6 +67,7 @@ class Considered:
     against: tuple[tuple[str, str], ...]
     note: str = ""
     instead_of: str = ""
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ class _Sitting:
     notes: dict[int, str]
     against: dict[int, tuple[Finding, ...]]
     mind: str
+    probabilities: dict[int, float]
 
     @property
     def ranked(self) -> tuple[Ranked, ...]:
@@ -140,11 +146,21 @@ class _Sitting:
         return self.lineup.screened
 
 
-def think(context: Context, workspace: Workspace, mind: Mind, keyed: Keyed) -> Decided:
-    """Decide. The same context, workspace, mind and key give the same thought, byte for byte."""
-    lineup = line_up(workspace, context)
-    sitting = _Sitting(workspace, context, lineup, {}, {}, mind.name)
-    left = _survivors(lineup.ranked, lineup.screened)
+def think(
+    context: Context,
+    workspace: Workspace,
+    mind: Mind,
+    keyed: Keyed,
+    model_of: ModelOf = no_models,
+) -> Decided:
+    """Decide. The same context, workspace, mind and key give the same thought, byte for byte.
+
+    Args:
+        model_of: finds the learnt models that the context names, each the very same for ever.
+    """
+    lineup = line_up(workspace, context, model_of)
+    sitting = _Sitting(workspace, context, lineup, {}, {}, mind.name, {})
+    left = _explored(sitting, model_of)
     withheld: Ranked | None = None
     first_denial: tuple[Ranked, Verdict] | None = None
     while left:
@@ -163,6 +179,7 @@ def think(context: Context, workspace: Workspace, mind: Mind, keyed: Keyed) -> D
                 return _settled(sitting, chosen.candidate, made, verdict)
             case Denial():
                 sitting.against[id(chosen.candidate)] = objections(verdict)
+                _forget_chance(sitting, chosen.candidate.journey)
                 first_denial = first_denial or (chosen, verdict)
     return Decided(_nothing(sitting, withheld, first_denial))
 
@@ -170,6 +187,22 @@ def think(context: Context, workspace: Workspace, mind: Mind, keyed: Keyed) -> D
 def _survivors(ranked: Sequence[Ranked], screened: Mapping[int, Screening]) -> list[Ranked]:
     """Those that no rule forbids, best first; one that has to wait keeps its place."""
     return [one for one in ranked if not screened[id(one.candidate)].forbidden]
+
+
+def _explored(sitting: _Sitting, model_of: ModelOf) -> list[Ranked]:
+    """The survivors after each journey's draw among those of its own that may be chosen."""
+    left = _survivors(sitting.lineup.ranked, sitting.lineup.screened)
+    kept_out = [one for one in left if _is_withheld(sitting, one.candidate)]
+    found = drawn(sitting.workspace, left, sitting.context, model_of, kept_out)
+    sitting.probabilities.update(found.probabilities)
+    return found.order
+
+
+def _forget_chance(sitting: _Sitting, journey: str) -> None:
+    """What was drawn may not be done: of what is done instead, the probability is not known."""
+    for one in sitting.ranked:
+        if one.candidate.journey == journey:
+            sitting.probabilities.pop(id(one.candidate), None)
 
 
 def is_withheld(workspace: Workspace, candidate: Candidate, context: Context) -> bool:
@@ -215,6 +248,9 @@ def _settled(
         count = len(sitting.ranked)
         standing = f"best of {count}" if best else f"number {place} of {count}"
         reason = _in_place(sitting, candidate) or f"propensity {action.propensity:.2f}, {standing}"
+        chance = sitting.probabilities.get(id(candidate), 1.0)
+        if chance < 1:
+            reason += f", chosen with probability {chance:.2f}"
         thought = _thought(
             sitting, "permitted", candidate, None, reason, proposal=proposal, permit=verdict
         )
@@ -389,6 +425,7 @@ def _considered(sitting: _Sitting, one: Ranked) -> Considered:
         against=tuple((f.rule, f.code or "") for f in findings),
         note=sitting.notes.get(key, ""),
         instead_of=instead.of.action.name if instead else "",
+        probability=sitting.probabilities.get(key),
     )
 
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from agents.learning.declared import check_learning, exploration
 from agents.schema import (
     AbsenceEntry,
     ActionEntry,
@@ -19,6 +20,7 @@ from agents.schema import (
     InputEntry,
     JourneyFile,
     OffersFile,
+    OutcomesEntry,
     PeopleFile,
     PersonEntry,
     ReleasesEntry,
@@ -61,6 +63,7 @@ class Workspace:
     `entries` and `exits` are the journeys' compiled conditions; `triggered` finds journeys by
     the event that triggers them. `earlier` finds the workspace of another version: people who are
     on a journey keep the plan that they entered by, and versions are named by their content.
+    `learns` names the journeys whose propensities are learnt.
     """
 
     version: str
@@ -73,6 +76,7 @@ class Workspace:
     store_url: str
     channels: Mapping[str, ChannelEntry]
     signals: SignalsEntry
+    outcomes: OutcomesEntry
     switches: SwitchesEntry
     releases: ReleasesEntry
     policies: PolicySet
@@ -84,6 +88,7 @@ class Workspace:
     triggered: Mapping[str, tuple[Journey, ...]]
     people: Mapping[str, PersonEntry]
     guard: Guard
+    learns: frozenset[str] = frozenset()
     earlier: Callable[[str], Workspace | None] = field(default=lambda _: None, compare=False)
 
     def at(self, version: str) -> Workspace:
@@ -247,6 +252,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         store_url=settings.store.url,
         channels=settings.channels,
         signals=settings.signals,
+        outcomes=settings.outcomes,
         switches=settings.switches,
         releases=settings.releases,
         policies=policies,
@@ -258,6 +264,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         triggered=triggered,
         people=_people(files.get("people.yaml")),
         guard=Guard(policies, offers),
+        learns=frozenset(j.name for j in journeys.values() if j.learning != "constant"),
     )
 
 
@@ -567,6 +574,7 @@ def _journeys(
         of = f"journey `{name}`"
         _check_escalation(of, file.escalation, actions, document.place("escalation"))
         _check_beginning(name, file, settings, document)
+        check_learning(document, name, file, fields)
         journeys[name] = _journey(name, file, settings, document.place())
         for key, text, compiled in (("entry", file.entry, entries), ("exit", file.exit, exits)):
             if text is not None:
@@ -639,6 +647,10 @@ def _journey(name: str, file: JourneyFile, settings: SettingsFile, place: str) -
         absence=_absence(file.absence, settings),
         metric=file.metric,
         review_by=file.review_by,
+        learning=file.learning,
+        exploration=exploration(file),
+        features=tuple(file.features),
+        model=file.model,
         place=place,
     )
 

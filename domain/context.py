@@ -298,6 +298,7 @@ class Context:
     been theirs. `household` is the fingerprint of what the person's household is called. `tallies`
     are there, too, for caps that count what others of the household got, or what failed.
     `silences` are those that this event begins, or that this pass is about.
+    `models` are the versions of the learnt models in force, by journey.
     `revisions` holds the revision of every contention key that was read.
     """
 
@@ -340,6 +341,7 @@ class Context:
     budgets: Mapping[str, Spending] = field(default_factory=dict)
     scheduled: tuple[Scheduled, ...] = ()
     silences: tuple[Silence, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
     revisions: Mapping[str, int] = field(default_factory=dict)
 
     def digest(self) -> str:

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 MindName = Literal["formula", "model", "model_if_unsure"]
+LearningName = Literal["constant", "logistic", "bandit"]
 InstanceState = Literal["active", "reached", "exited", "expired", "merged"]
 Arm = Literal["treated", "held_out"]
 OnLag = Literal["skip", "act"]
@@ -48,6 +49,9 @@ class Journey:
     journey's marketing. `max_age` is how old an event may be and still cause an action.
     `escalation` is the case or hand-off of actions that name none of their own. `metric` is what it
     is measured by, `review_by` the day by which its owner looks at it again.
+    `learning` is how its candidates' propensities come about, from the context fields `features`;
+    `exploration` is the share (0 to 1) of choices left to chance; `model` is the version it is
+    pinned to, None for the newest.
     """
 
     name: str
@@ -70,6 +74,10 @@ class Journey:
     absence: Absence | None = None
     metric: Metric = "conversion"
     review_by: date | None = None
+    learning: LearningName = "constant"
+    exploration: float = 0.0
+    features: tuple[str, ...] = ()
+    model: str | None = None
     place: str = ""
 
     @property

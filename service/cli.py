@@ -198,6 +198,42 @@ def decisions(
     return _print(decision_lines(workspace, store, profile, limit, as_json=as_json))
 
 
+Journey = Annotated[
+    str | None, typer.Option("--journey", help="Only this journey. [default: all of them]")
+]
+
+
+@app.command()
+def learn(
+    journey: Journey = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Leave out what was decided before this instant.")
+    ] = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Learn from the record what works: a new version of each journey's model."""
+    from service.learning import learnt
+
+    return _print(learnt(workspace, store, journey, since, at, as_json=as_json))
+
+
+@app.command()
+def outcomes(
+    journey: Journey = None,
+    workspace: Workspace = None,
+    store: Store = None,
+    as_json: Json = False,
+    at: At = None,
+) -> int:
+    """Say what came of each journey, by arm, and its uplift against the holdout."""
+    from service.learning import came_of_it
+
+    return _print(came_of_it(workspace, store, journey, at, as_json=as_json))
+
+
 @approvals.command("list")
 def approvals_list(
     everything: Annotated[bool, typer.Option("--all", help="Decided ones too.")] = False,

@@ -562,6 +562,25 @@ workspaces = Table(
     Column("first_used_at", _AT, nullable=False),
 )
 
+propensity_models = Table(
+    "propensity_models",
+    metadata,
+    Column("version", String, primary_key=True),
+    Column("journey", String, nullable=False),
+    Column("learning", String, nullable=False),
+    # Which of the journey's models of this kind it is, from 1.
+    Column("n", Integer, nullable=False),
+    # The one that it went on from.
+    Column("parent", String),
+    Column("trained_at", _AT, nullable=False),
+    # The instant up to which outcomes were known and learnt from.
+    Column("until_at", _AT, nullable=False),
+    Column("lessons", Integer, nullable=False),
+    Column("rewarded", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Index(None, "journey", "learning", "n", unique=True),
+)
+
 chains = Table(
     "chains",
     metadata,

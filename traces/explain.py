@@ -19,7 +19,8 @@ class Weighed:
 
     `factors` multiply to `priority`. `note` is `chosen`, `holdout` or empty; `instead_of` the
     action that it stood in for. `stages` are those of the funnel in which the rules stand that said
-    `findings`.
+    `findings`. `probability` is the one with which it was to be chosen among its journey's
+    candidates, None where it was not among them.
     """
 
     action: str
@@ -33,6 +34,7 @@ class Weighed:
     findings: tuple[Finding, ...]
     instead_of: str = ""
     stages: tuple[Stage, ...] = ()
+    probability: float | None = None
 
     @property
     def against(self) -> tuple[Finding, ...]:
@@ -45,8 +47,9 @@ class Explanation:
     """All that is known of one decision.
 
     `event`, `candidates` and what follows are empty where the person was erased: then only the
-    row's plain columns are left. `same` says whether deciding again from the stored context and
-    policies gives the very same decision. `sources` says of each signal what it was made from.
+    row's plain columns are left. `models` are the learnt models in force, by journey. `same` says
+    whether deciding again from the stored context and policies gives the very same decision.
+    `sources` says of each signal what it was made from.
     """
 
     decision: Decision
@@ -63,6 +66,7 @@ class Explanation:
     outcomes: tuple[Mapping[str, Any], ...] = ()
     children: tuple[Mapping[str, Any], ...] = ()
     votes: tuple[Mapping[str, Any], ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
     same: bool | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -101,6 +105,7 @@ def as_json(explanation: Explanation, audience: Audience) -> dict[str, Any]:
         "versions": {
             "workspace": decision.workspace_version,
             "policies": decision.policy_version,
+            "models": dict(explanation.models),
         },
         "candidates": [_candidate(one, audience) for one in explanation.candidates],
         "not_entered": [
@@ -148,6 +153,7 @@ def _candidate(one: Weighed, audience: Audience) -> dict[str, Any]:
         "channel": one.channel,
         "priority": one.priority,
         "factors": dict(one.factors),
+        "probability": one.probability,
         "note": one.note,
         "instead_of": one.instead_of or None,
         "rules": [finding_json(finding, audience) for finding in listed(one.findings, audience)],
@@ -302,6 +308,9 @@ def _what_ranked_higher(
     chosen: Weighed, explanation: Explanation, audience: Audience
 ) -> Iterator[str]:
     for one in explanation.candidates[: explanation.candidates.index(chosen)]:
+        if not one.note and not any(finding.outcome == "forbid" for finding in one.against):
+            yield f"`{one.action}` ranked higher, and the draw fell on another."
+            continue
         why = disclosed(one.against[0], audience).reason if one.against else one.note
         yield f"`{one.action}` ranked higher and was refused: {why}."
 
@@ -333,9 +342,12 @@ def _what_would_change_it(explanation: Explanation, audience: Audience) -> Itera
 
 def _table_of_candidates(explanation: Explanation, audience: Audience) -> list[str]:
     lines = ["", "candidates"] if explanation.candidates else []
+    by_chance = any((one.probability or 0) % 1 for one in explanation.candidates)
     for place, one in enumerate(explanation.candidates, 1):
         shown = [disclosed(finding, audience) for finding in one.against]
         why = one.note or ", ".join(f"{f.code} ({f.rule})" for f in shown) or "ranked lower"
+        if by_chance and one.probability is not None:
+            why += f", probability {one.probability:.3f}"
         lines.append(
             f"  {place:>2}  {one.action:<24}{one.channel or one.tool:<9}{one.priority:>9.3f}  {why}"
         )
@@ -401,9 +413,10 @@ def _how_it_was_decided(explanation: Explanation) -> str:
         False: "DECIDING AGAIN FROM THE RECORD GIVES ANOTHER ONE: run `safeconduct ledger verify`.",
     }[explanation.same]
     permit = f", permit {explanation.permit_id}" if explanation.permit_id else ""
+    models = "".join(f", model {v} of {name}" for name, v in explanation.models.items())
     return (
         f"Decided by {decision.mind}, policies {decision.policy_version}, workspace "
-        f"{decision.workspace_version}{permit}. {again}"
+        f"{decision.workspace_version}{models}{permit}. {again}"
     )
 
 

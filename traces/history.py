@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, exists, select
 
 from domain.action import NO_ACTION
 from domain.decision import Decision
 from domain.errors import UsageError
 from store import tables as t
 from store.database import Database
-from store.instants import instant
+from store.instants import instant, micros
 from store.packing import unpack
 from store.statements import Statement
 
@@ -98,6 +98,20 @@ _CHILDREN = Statement(
 )
 
 
+_PERMITTED = Statement(
+    select(*_COLUMNS)
+    .select_from(_FROM)
+    .where(
+        t.decisions.c.journey == bindparam("journey"),
+        t.decisions.c.verdict == "permitted",
+        t.decisions.c.at >= bindparam("since"),
+        # What did not come about is no trial of anything.
+        ~exists().where(
+            t.outbox.c.decision_id == t.decisions.c.decision_id, t.outbox.c.state != "sent"
+        ),
+    )
+    .order_by(t.decisions.c.decision_id)
+)
 _EVERY = Statement(select(*_COLUMNS).select_from(_FROM).order_by(t.decisions.c.decision_id))
 
 
@@ -249,6 +263,12 @@ class History:
         """All decisions, oldest first, one at a time; nothing else is read meanwhile."""
         with self._database.read() as snapshot:
             for row in snapshot.stream(_EVERY):
+                yield Kept(self._database, row)
+
+    def done_for(self, journey: str, since: datetime) -> Iterator[Kept]:
+        """A journey's decisions since an instant that were carried out, oldest first."""
+        with self._database.read() as snapshot:
+            for row in snapshot.stream(_PERMITTED, journey=journey, since=micros(since)):
                 yield Kept(self._database, row)
 
     def of_person(self, profile_id: str, most: int) -> list[Kept]:

@@ -450,6 +450,20 @@ def upgrade() -> None:
     op.create_index('ix_timers_pending', 'timers', ['due_at', 'timer_id'], unique=False, sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'"))
     op.create_index('ix_timers_waiting', 'timers', ['waits_for', 'watch_at'], unique=False, sqlite_where=sa.text("state = 'pending' AND waits_for IS NOT NULL"), postgresql_where=sa.text("state = 'pending' AND waits_for IS NOT NULL"))
     op.create_index(op.f('ix_timers_profile_id'), 'timers', ['profile_id'], unique=False)
+    op.create_table('propensity_models',
+    sa.Column('version', STRING, nullable=False),
+    sa.Column('journey', STRING, nullable=False),
+    sa.Column('learning', STRING, nullable=False),
+    sa.Column('n', sa.Integer(), nullable=False),
+    sa.Column('parent', STRING, nullable=True),
+    sa.Column('trained_at', sa.BigInteger(), nullable=False),
+    sa.Column('until_at', sa.BigInteger(), nullable=False),
+    sa.Column('lessons', sa.Integer(), nullable=False),
+    sa.Column('rewarded', sa.Integer(), nullable=False),
+    sa.Column('content', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('version', name=op.f('pk_propensity_models'))
+    )
+    op.create_index(op.f('ix_propensity_models_journey_learning_n'), 'propensity_models', ['journey', 'learning', 'n'], unique=True)
     op.create_table('workspaces',
     sa.Column('version', STRING, nullable=False),
     sa.Column('content', sa.LargeBinary(), nullable=False),
@@ -460,6 +474,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table('workspaces')
+    op.drop_index(op.f('ix_propensity_models_journey_learning_n'), table_name='propensity_models')
+    op.drop_table('propensity_models')
     op.drop_table('tombstones')
     op.drop_table('statutory')
     op.drop_index(op.f('ix_timers_profile_id'), table_name='timers')
