@@ -59,6 +59,8 @@ def predicted(
             places.setdefault(one.journey, []).append(place)
     for journey, mine in places.items():
         model, _ = _model(workspace, journey, context, model_of)
+        if model is _CONSTANT:
+            continue
         options = [option(order[place]) for place in mine]
         successes = model.success(options, facts(workspace.journeys[journey], context))
         for place, success in zip(mine, successes, strict=True):
@@ -123,8 +125,8 @@ def _model(
     workspace: Workspace, name: str, context: Context, model_of: ModelOf
 ) -> tuple[Propensity, float]:
     """The model whose turn it is, and the share of choices that are left to chance."""
-    journey = workspace.journeys[name]
-    if journey.learning == "constant" or is_unprofiled(context):
+    journey = workspace.journeys.get(name)
+    if journey is None or journey.learning == "constant" or is_unprofiled(context):
         return _CONSTANT, 0.0
     version = context.models.get(name)
     return (model_of(version) if version else _CONSTANT), journey.exploration
