@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
+from weakref import finalize
 
 from agents.learning.propensity import Facts, Lesson, Option, greedy
 from domain.errors import ConfigurationError
@@ -53,6 +54,8 @@ class Bandit:
                 (Path(folder) / _FILE).write_bytes(content)
                 given = ["--initial_regressor", str(Path(folder) / _FILE)]
             self._model: Any = Workspace(arg_list=["--quiet", *given])
+        # At the end of the process it is too late for the library to do it by itself.
+        finalize(self, self._model.finish)
 
     def success(self, options: Sequence[Option], facts: Facts) -> tuple[float, ...]:
         """Each option's own propensity: a bandit says what to choose, not how sure success is."""

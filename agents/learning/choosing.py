@@ -63,6 +63,8 @@ def predicted(
             places.setdefault(one.journey, []).append(place)
     for journey, mine in places.items():
         model, _ = _model(workspace, journey, context, model_of)
+        if model is _CONSTANT:
+            continue
         options = [option(order[place]) for place in mine]
         successes = model.success(options, facts(workspace.journeys[journey], context))
         for place, success in zip(mine, successes, strict=True):

@@ -12,13 +12,14 @@ from profiles.permissions import PROFILE, refuses
 TRAIN = "train"
 FEATURES_MAX = 32
 VALUE_CHARACTERS_MAX = 64
+NUMBER_MAX = 1e12
 
 
 def facts(journey: Journey, context: Context) -> Facts:
     """The journey's features that are there, and not out of date.
 
-    A text x is the feature `name=x` of 1, true is 1, and a number v is sign(v) ln(1 + |v|), so
-    that prices and counts are of one size.
+    A text x is the feature `name=x` of 1 (its first characters), true is 1, and a number v is
+    sign(v) ln(1 + |v|), so that prices and counts are of one size; beyond 10^12 all are alike.
     """
     found: list[tuple[str, float]] = []
     for name in journey.features:
@@ -26,9 +27,12 @@ def facts(journey: Journey, context: Context) -> Facts:
         if isinstance(value, bool):
             found.append((name, float(value)))
         elif isinstance(value, int | float):
-            found.append((name, copysign(log1p(abs(value)), value)))
+            if value == value:  # is a number
+                within = max(-NUMBER_MAX, min(NUMBER_MAX, value))
+                found.append((name, copysign(log1p(abs(within)), within)))
         elif isinstance(value, str):
-            found.append((f"{name}={value[:VALUE_CHARACTERS_MAX]}", 1.0))
+            text = value[:VALUE_CHARACTERS_MAX].encode(errors="replace").decode()
+            found.append((f"{name}={text}", 1.0))
     return tuple(found)
 
 

@@ -26,7 +26,7 @@ from store.instants import instant, micros
 from store.statements import Statement
 from store.work import Work
 
-LOADED_MAX = 64
+LOADED_MAX = 16
 """How many models stay in memory: a bandit takes 4 MB."""
 
 _COLUMNS = (
@@ -50,9 +50,12 @@ _NEWEST = Statement(
     .limit(1)
 )
 _CONTENT = Statement(
-    select(t.propensity_models.c.learning, t.propensity_models.c.content).where(
-        t.propensity_models.c.version == bindparam("version")
-    )
+    select(
+        t.propensity_models.c.journey,
+        t.propensity_models.c.learning,
+        t.propensity_models.c.n,
+        t.propensity_models.c.content,
+    ).where(t.propensity_models.c.version == bindparam("version"))
 )
 
 
@@ -89,6 +92,7 @@ class Models:
             return context
         about = {one.name for one in workspace.triggered.get(context.event.name, ())}
         about.update(one.journey for one in context.instances)
+        about.update(context.entering)
         found = {}
         for name in sorted(about & workspace.learns):
             journey = workspace.journeys[name]
@@ -125,7 +129,13 @@ class Models:
                 f"model `{version}` is not in this store",
                 remedy="pin the journey to another `model`, or to none for the newest",
             )
-        learning, content = rows[0]
+        journey, learning, n, content = rows[0]
+        if _version(journey, learning, n, bytes(content)) != version:
+            raise StoreError(
+                f"model `{version}` is not what it was when it was kept",
+                place="table propensity_models",
+                remedy="restore the store from a backup",
+            )
         return untaught(learning, bytes(content))
 
     def keep(
@@ -141,9 +151,8 @@ class Models:
     ) -> Version:
         """Write a new version: `lessons` and `rewarded` are those taken since its parent."""
         content, n = model.content(), parent.n + 1 if parent else 1
-        named = f"{journey.name}:{journey.learning}:{n}:".encode()
         version = Version(
-            version=sha256(named + content).hexdigest()[:16],
+            version=_version(journey.name, journey.learning, n, content),
             journey=journey.name,
             learning=journey.learning,
             n=n,
@@ -169,6 +178,10 @@ class Models:
         )
         self._database.commit([work])
         return version
+
+
+def _version(journey: str, learning: LearningName, n: int, content: bytes) -> str:
+    return sha256(f"{journey}:{learning}:{n}:".encode() + content).hexdigest()[:16]
 
 
 def untaught(learning: LearningName, content: bytes | None = None) -> Learner:

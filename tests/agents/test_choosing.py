@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents.learning.logistic import Logistic
 from agents.learning.models import Models
 from agents.learning.training import train
 from agents.minds.formula import FormulaMind
@@ -23,6 +26,7 @@ from domain.verdict import Denial, Finding, Verdict
 from evals.world.shop import JOURNEY, WAYS, Setup
 from evals.world.simulation import BEGIN, DAY
 from policies.guard import Guard
+from store.database import open_database
 from tests.shop import Shop, at, open_shop, row
 from tests.worlds import live, open_world
 from traces.explain import as_json, as_text
@@ -117,6 +121,22 @@ def test_a_model_that_is_gone_decides_nothing() -> None:
         pytest.raises(StoreError, match="not in this store"),
     ):
         live(deps, 1, people=2, days=4)
+
+
+def test_a_model_that_was_changed_in_the_store_decides_nothing(tmp_path: Path) -> None:
+    """A version is the hash of its model: another model under its name is found out."""
+    path = tmp_path / "s.db"
+    with open_world(Setup("logistic"), store=f"sqlite:///{path}") as deps:
+        live(deps, 2, people=20, days=6)
+        newest = deps.models.newest(deps.workspace.journeys[JOURNEY])
+        assert newest is not None
+    raw = sqlite3.connect(path)
+    raw.execute("UPDATE propensity_models SET content = ?", [Logistic().content()])
+    raw.commit()
+    raw.close()
+    database = open_database(f"sqlite:///{path}", writable=False)
+    with closing(database), pytest.raises(StoreError, match="is not what it was"):
+        Models(database).of(newest.version)
 
 
 def test_a_journey_keeps_to_the_model_that_it_is_pinned_to() -> None:

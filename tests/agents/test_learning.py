@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
-from math import fsum
+from math import fsum, isfinite
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,14 +14,13 @@ from hypothesis import strategies as st
 
 from agents.learning.bandit import Bandit
 from agents.learning.choosing import drawn
+from agents.learning.features import facts
 from agents.learning.logistic import Logistic
 from agents.learning.propensity import (
-    Constant,
     Facts,
     Learner,
     Lesson,
     Option,
-    Propensity,
     draw,
     explored,
 )
@@ -31,6 +33,7 @@ from domain.proposal import Ranked
 from evals.world.shop import JOURNEY, Setup, files
 from tests import world
 
+ROOT = Path(__file__).resolve().parents[2]
 GOLD: Facts = (("profile.plan=gold", 1.0),)
 BASIC: Facts = (("profile.plan=basic", 1.0),)
 OPTIONS = tuple(Option(name, 0.2, 40.0) for name in ("remind", "advise", "reassure"))
@@ -41,11 +44,11 @@ def teach(model: Learner, lessons: int, seed: int = 1) -> None:
     """Let a model choose, with some exploration, and learn what came of it."""
     chance = Random(seed)
     for number in range(lessons):
-        facts = chance.choice([GOLD, BASIC])
-        probabilities = explored(model.choice(OPTIONS, facts), 0.2)
+        seen = chance.choice([GOLD, BASIC])
+        probabilities = explored(model.choice(OPTIONS, seen), 0.2)
         chosen = draw(probabilities, number, "cart")
-        reward = float(chance.random() < RATES[facts][chosen])
-        model.learn(Lesson(f"d-{number}", "p", facts, OPTIONS, chosen, probabilities, reward))
+        reward = float(chance.random() < RATES[seen][chosen])
+        model.learn(Lesson(f"d-{number}", "p", seen, OPTIONS, chosen, probabilities, reward))
 
 
 @pytest.mark.parametrize("made", [Logistic, Bandit])
@@ -53,8 +56,8 @@ def test_a_model_learns_whom_to_meet_with_what(made: type[Learner]) -> None:
     """After enough lessons the best for each plan is the most probable choice for it."""
     model: Learner = made()
     teach(model, 1500)
-    for facts, best in ((GOLD, 1), (BASIC, 0)):
-        choice = model.choice(OPTIONS, facts)
+    for seen, best in ((GOLD, 1), (BASIC, 0)):
+        choice = model.choice(OPTIONS, seen)
         assert choice.index(max(choice)) == best
         assert max(choice) > 0.6
 
@@ -65,9 +68,9 @@ def test_a_model_is_made_again_from_its_content_bit_for_bit(made: type[Learner])
     model: Learner = made()
     teach(model, 300)
     again: Learner = made(model.content())  # type: ignore[call-arg]
-    for facts in (GOLD, BASIC, ()):
-        assert again.success(OPTIONS, facts) == model.success(OPTIONS, facts)
-        assert again.choice(OPTIONS, facts) == model.choice(OPTIONS, facts)
+    for seen in (GOLD, BASIC, ()):
+        assert again.success(OPTIONS, seen) == model.success(OPTIONS, seen)
+        assert again.choice(OPTIONS, seen) == model.choice(OPTIONS, seen)
     before = model.choice(OPTIONS, GOLD)
     teach(again, 20, seed=2)
     assert model.choice(OPTIONS, GOLD) == before
@@ -108,6 +111,15 @@ def test_a_bandit_takes_any_words_for_names() -> None:
     assert fsum(choice) == pytest.approx(1)
 
 
+def test_a_process_with_a_bandit_ends_in_silence() -> None:
+    """What the library has to tidy up is done before the interpreter is gone."""
+    code = "import os; from agents.learning.bandit import Bandit; os.kept = Bandit()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 @given(
     st.lists(st.floats(0, 1), min_size=1, max_size=20).filter(lambda given: sum(given) > 0),
     st.floats(0, 1),
@@ -133,9 +145,31 @@ def test_draws_are_as_probable_as_they_say() -> None:
     assert [count / 6000 for count in counts] == pytest.approx([0.6, 0.3, 0.1], abs=0.02)
 
 
+@given(
+    st.dictionaries(
+        st.sampled_from(["event.a", "event.b", "event.c", "signal.d"]),
+        st.one_of(
+            st.text(alphabet=st.characters(exclude_categories=[]), max_size=200),
+            st.integers(-(10**400), 10**400),
+            st.floats(),
+            st.booleans(),
+        ),
+    )
+)
+def test_whatever_a_field_holds_can_be_learnt_from(fields: dict[str, Any]) -> None:
+    """Any text, number or truth becomes a feature that both models take; what is stale, none."""
+    names = ("event.a", "event.b", "event.c", "signal.d")
+    journey = replace(SHOPS["logistic", 0.1].journeys[JOURNEY], features=names)
+    seen = facts(journey, world.context(fields=fields, stale={"event.a": "crm"}))
+    assert not any(name.startswith("event.a") for name, _ in seen)
+    assert all(isfinite(value) for _, value in seen)
+    for model in (TAUGHT, BANDIT):
+        assert fsum(model.choice(OPTIONS, seen)) == pytest.approx(1, abs=1e-6)
+
+
 # Among what is allowed
 
-MODELS: dict[LearningName, Propensity] = {"constant": Constant(), "logistic": Logistic()}
+BANDIT = Bandit()
 TAUGHT = Logistic()
 teach(TAUGHT, 200)
 

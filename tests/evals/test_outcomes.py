@@ -121,7 +121,7 @@ def test_requests_are_resolved_at_first_contact_repeated_or_not_at_all(tmp_path:
             asking(11, "late", "login", "phone"),
         )
         # Two days of window and seven to come back in: those of the first of October are over.
-        found = came_of(shop, "failed_self_service", "2026-10-10T10:00:00Z")
+        found = came_of(shop, "failed_self_service", "2026-10-12T10:00:00Z")
         (everybody,) = found.arms
         assert everybody.arm == "all"
         assert found.uplift is None

@@ -15,8 +15,8 @@ from evals.world.simulation import BEGIN, DAY, Tally
 from tests.worlds import live, open_world
 
 SOAKED = os.environ.get("SAFECONDUCT_SOAK") == "1"
-SEEDS = range(1, 25) if SOAKED else range(1, 4)
-SIZE = {"people": 150, "days": 40} if SOAKED else {"people": 60, "days": 20}
+SEEDS = range(1, 21) if SOAKED else range(1, 4)
+SIZE = {"people": 100, "days": 30} if SOAKED else {"people": 60, "days": 20}
 RANDOM = Setup("logistic", exploration=1.0)
 """Everything that is allowed is as probable."""
 
@@ -54,7 +54,7 @@ def test_a_bandit_beats_chance() -> None:
 @pytest.mark.soakable
 def test_the_contact_policy_lowers_opt_outs() -> None:
     """Caps and quiet hours keep people who would have left."""
-    people, days = (100, 28) if SOAKED else (20, 10)
+    people, days = (50, 21) if SOAKED else (20, 10)
 
     def left(policy: bool, seed: int) -> float:
         with open_world(Setup(policy=policy)) as deps:
