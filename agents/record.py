@@ -15,7 +15,7 @@ from agents.timers import About, TimerKind, ask_again, timer_id, wait_for
 from domain.approval import approval_id
 from domain.canonical import canonical
 from domain.caps import is_conversing
-from domain.context import CONVERSATION, Context, Pass
+from domain.context import BEGINS_ANEW, CONVERSATION, Context, Pass
 from domain.decision import Decision
 from domain.proposal import Candidate, Proposal
 from domain.verdict import Finding, HeldFor, Hold, objections
@@ -279,7 +279,9 @@ def _columns(decision: Decision, perceived: Perceived, context: Context) -> dict
 def claimed(asked: Pass) -> str:
     """The timer that a pass fires, and that its commit alone may claim."""
     assert asked.parent_id is not None
-    return timer_id(asked.parent_id, asked.journey if asked.kind == "absence" else None)
+    if asked.kind not in BEGINS_ANEW:
+        return timer_id(asked.parent_id)
+    return timer_id(asked.parent_id, (asked.kind, asked.journey or ""))
 
 
 def _close_parent(work: Work, context: Context, thought: Thought) -> None:

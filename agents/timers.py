@@ -17,7 +17,7 @@ from store.statements import Statement
 from store.vault import Vault
 from store.work import Work
 
-TimerKind = Literal["release", "approval", "switch", "retry", "displaced", "absence"]
+TimerKind = Literal["release", "approval", "switch", "retry", "displaced", "absence", "again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +47,36 @@ class Timer:
 _COUNT_ANEW = Statement(
     update(t.timers)
     .where(t.timers.c.profile_id.in_(bindparam("people", expanding=True)))
-    .where(t.timers.c.state == "pending", t.timers.c.kind == "absence")
+    .where(t.timers.c.state == "pending", t.timers.c.kind == bindparam("of_kind"))
     .where(t.timers.c.journey == bindparam("name"), t.timers.c.instance == bindparam("ref"))
     .values(state="superseded")
 )
 
 
-def timer_id(decision_id: str, journey: str | None = None) -> str:
-    """The timer that a decision set; of an absence that it began, the journey's own."""
-    return f"t-{decision_id}" if journey is None else f"t-{decision_id}-{journey}"
+def timer_id(decision_id: str, waiting: tuple[str, str] | None = None) -> str:
+    """The timer that a decision set.
+
+    Args:
+        waiting: of what a journey waits for, its kind and the journey.
+    """
+    return f"t-{decision_id}" if waiting is None else f"t-{decision_id}-{'-'.join(waiting)}"
 
 
 def wait_for(
     work: Work, vault: Vault, decision_id: str, people: Sequence[str], waiting: Waiting
 ) -> None:
-    """Wait for an absence to be established; whoever waits for it already counts anew.
+    """Let a journey wait; whoever waits for the same already counts anew.
 
     Args:
         people: the person's fragments, the one that stands for all first.
     """
-    work.change(_COUNT_ANEW, people=people, name=waiting.journey, ref=waiting.instance)
+    name, ref = waiting.journey, waiting.instance
+    work.change(_COUNT_ANEW, people=people, name=name, ref=ref, of_kind=waiting.kind)
     work.insert(
         t.timers,
-        timer_id=timer_id(decision_id, waiting.journey),
+        timer_id=timer_id(decision_id, (waiting.kind, waiting.journey)),
         due_at=micros(waiting.latest),
-        kind="absence",
+        kind=waiting.kind,
         profile_id=people[0],
         decision_id=decision_id,
         purpose=None,

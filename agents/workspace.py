@@ -633,6 +633,7 @@ def _journey(name: str, file: JourneyFile, settings: SettingsFile, place: str) -
         mind=file.mind,
         escalation=file.escalation,
         absence=_absence(file.absence, settings),
+        again_after=file.again_after,
         metric=file.metric,
         review_by=file.review_by,
         place=place,
