@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, update
 
 from agents.thinking import Waiting
 from domain.canonical import canonical
+from domain.context import BEGINS_ANEW, Pass
+from domain.verdict import Hold, objections
+from domain.windows import Rolling
+from policies.guard import Guard
+from policies.rules.caps import FrequencyCap
 from store import tables as t
 from store.instants import micros
 from store.statements import Statement
@@ -44,6 +49,7 @@ class Timer:
     sealed: bytes
 
 
+_BY_THE_CLOCK = ("quiet_hours", "paused_by_customer")
 _COUNT_ANEW = Statement(
     update(t.timers)
     .where(t.timers.c.profile_id.in_(bindparam("people", expanding=True)))
@@ -60,6 +66,29 @@ def timer_id(decision_id: str, waiting: tuple[str, str] | None = None) -> str:
         waiting: of what a journey waits for, its kind and the journey.
     """
     return f"t-{decision_id}" if waiting is None else f"t-{decision_id}-{'-'.join(waiting)}"
+
+
+def claimed(asked: Pass) -> str:
+    """The timer that a pass fires, and that its commit alone may claim."""
+    assert asked.parent_id is not None
+    if asked.kind not in BEGINS_ANEW:
+        return timer_id(asked.parent_id)
+    return timer_id(asked.parent_id, (asked.kind, asked.journey or ""))
+
+
+def share_of(spread: timedelta, digest: bytes) -> timedelta:
+    """From nothing up to the whole of it, the same for the same pass."""
+    return int.from_bytes(digest[-4:], "big") / 2**32 * spread
+
+
+def many_wait(hold: Hold, guard: Guard) -> bool:
+    """Whether it waits for an hour of the clock, for which others wait as well."""
+    calendars = {
+        cap.id
+        for cap in guard.policies.caps
+        if isinstance(cap, FrequencyCap) and not isinstance(cap.scope.window, Rolling)
+    }
+    return any(f.code in _BY_THE_CLOCK or f.rule in calendars for f in objections(hold))
 
 
 def wait_for(
