@@ -403,6 +403,32 @@ def test_the_caps_count_what_the_event_itself_led_to(tmp_path: Path) -> None:
         check(shop)
 
 
+def test_what_the_event_itself_holds_in_reserve_stays_reserved(tmp_path: Path) -> None:
+    """A voucher of its own decision waits for an approval: the absence does not end that."""
+    said = "trigger: {}\ngoal: order_completed\nactions: [{}welcome_voucher]"
+    changes = {
+        "journeys/welcome.yaml": (
+            said.format("signed_up", "welcome_email, "),
+            said.format("cart_updated", ""),
+        ),
+        "actions.yaml": ("offer: voucher_5", "offer: voucher_25"),
+    }
+    with open_shop(tmp_path / "w", changes=changes) as shop:
+        for user in ("c-1", "c-2", "c-3"):
+            mail = f"{user}@shop.example"
+            yes = consent("granted", "2026-10-05T08:00:00Z", user, email=mail)
+            _, begun = shop.run(yes, updated("2026-10-05T10:00:00Z", user))
+            if begun["verdict"] == "held":  # one in ten is held out
+                break
+        assert begun["held_for"] == "approval"
+        (kept,) = [one for one in shop.rows("contacts") if one["state"] == "reserved"]
+        after = absences(shop.wake("2026-10-05T10:45:00Z"))
+        assert after[-1] == ("10:30:00", "denied", "no_action", "frequency_cap")
+        assert [one for one in shop.rows("contacts") if one["state"] == "reserved"] == [kept]
+        assert [one["state"] for one in shop.rows("approvals")] == ["pending"]
+        check(shop)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
