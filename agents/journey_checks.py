@@ -24,6 +24,7 @@ CheckName = Literal[
     "goal-is-beginning",
     "renamed-event",
     "ends-at-once",
+    "idle-again",
     "idle-action",
     "named-twice",
     "idle-holdout",
@@ -110,6 +111,14 @@ def ends_at_once(subject: Subject) -> Iterator[Trouble]:
     if entry is not None and end is not None and implies(entry, end.formula):
         cause = "ends whoever may enter it: its `exit` is true wherever its `entry` is"
         yield subject.trouble("ends-at-once", ("exit",), cause, "correct one of them")
+
+
+def idle_agains(subject: Subject) -> Iterator[Trouble]:
+    """Journeys that would try again only when they are over."""
+    again, window = subject.journey.again_after, subject.journey.window
+    if again is not None and again >= window:
+        cause = "tries again only when its `window` is over"
+        yield subject.trouble("idle-again", ("again_after",), cause, "shorten it, or take it out")
 
 
 def _entry(subject: Subject) -> Formula | None:
@@ -214,6 +223,7 @@ CHECKS: tuple[Check, ...] = (
     goals_that_begin,
     renamed_events,
     ends_at_once,
+    idle_agains,
     idle_actions,
     repeated_actions,
     idle_holdouts,

@@ -12,7 +12,7 @@ from agents.record import Record, read_record, settle_contact
 from agents.steps import Deps
 from agents.timers import Timer, ask_again
 from domain.canonical import parse
-from domain.context import Pass, PassKind
+from domain.context import BEGINS_ANEW, Pass, PassKind
 from domain.event import Event
 from profiles.arrivals import Arrival
 from store import keys
@@ -34,6 +34,7 @@ _KINDS: dict[str, PassKind] = {
     "retry": "retry",
     "displaced": "displaced",
     "absence": "absence",
+    "again": "again",
 }
 _NEXT = Statement(
     select(t.timers.c.due_at)
@@ -176,15 +177,15 @@ def _arrival(deps: Deps, timer: Timer, lagging: str | None, at: datetime) -> Arr
         return None
     record = read_record(data)
     sealed = deps.database.vault.open(timer.profile_id, "erasable", "timers", timer.sealed)
-    said, is_absence = parse(sealed), timer.kind == "absence"
+    said, is_new = parse(sealed), _KINDS[timer.kind] in BEGINS_ANEW
     asked = Pass(
         kind=_KINDS[timer.kind],
         n=parent.pass_n + 1,
         parent_id=timer.decision_id,
         want=said["want"],
-        expires_at=None if is_absence else instant(timer.expires_at),
+        expires_at=None if is_new else instant(timer.expires_at),
         reserved_offer=said["offer"],
-        journey=timer.journey if is_absence else record.context.asked.journey,
+        journey=timer.journey if is_new else record.context.asked.journey,
         lagging=lagging,
     )
     at = max(at, record.context.now)

@@ -11,17 +11,23 @@ import msgspec
 from sqlalchemy import ColumnElement, bindparam, null, select, update
 
 from agents.thinking import Decided, Thought
-from agents.timers import About, TimerKind, ask_again, timer_id, wait_for
+from agents.timers import (
+    About,
+    TimerKind,
+    ask_again,
+    claimed,
+    many_wait,
+    share_of,
+    wait_for,
+)
 from domain.approval import approval_id
 from domain.canonical import canonical
 from domain.caps import is_conversing
-from domain.context import CONVERSATION, Context, Pass
+from domain.context import CONVERSATION, Context
 from domain.decision import Decision
 from domain.proposal import Candidate, Proposal
-from domain.verdict import Finding, HeldFor, Hold, objections
-from domain.windows import Rolling
+from domain.verdict import Finding, HeldFor, objections
 from policies.guard import Guard
-from policies.rules.caps import FrequencyCap
 from profiles.arrivals import Perceived
 from profiles.overtaking import late_since, overtake
 from profiles.prints import content_print, pass_print
@@ -39,7 +45,6 @@ from tools.toolbox import Intent
 
 SettledState = Literal["committed", "failed", "released", "unknown"]
 
-_BY_THE_CLOCK = ("quiet_hours", "paused_by_customer")
 _TIMERS: Mapping[HeldFor, TimerKind] = {
     "time": "release",
     "approval": "approval",
@@ -201,7 +206,7 @@ def record(
         _reserve(work, context, decision, decided, guard)
         intents = _intend(work, context, decision, decided, vault, owner)
     elif decided.hold is not None:
-        _hold(work, context, decision, decided, guard, vault, _chance(digest) * spread)
+        _hold(work, context, decision, decided, guard, vault, share_of(spread, digest))
     moved = {key: rev + (key in work.moves) for key, rev in context.revisions.items()}
     return Recorded(
         decision,
@@ -278,12 +283,6 @@ def _columns(decision: Decision, perceived: Perceived, context: Context) -> dict
         "workspace_version": decision.workspace_version,
         "policy_version": decision.policy_version,
     }
-
-
-def claimed(asked: Pass) -> str:
-    """The timer that a pass fires, and that its commit alone may claim."""
-    assert asked.parent_id is not None
-    return timer_id(asked.parent_id, asked.journey if asked.kind == "absence" else None)
 
 
 def _close_parent(work: Work, context: Context, thought: Thought) -> None:
@@ -467,7 +466,7 @@ def _hold(
         kind = "displaced"
     due = expires_at
     if hold.held_for == "time" and hold.next_eligible_at is not None:
-        at = hold.next_eligible_at + (apart if _many_wait(hold, guard) else timedelta(0))
+        at = hold.next_eligible_at + (apart if many_wait(hold, guard) else timedelta(0))
         due = min(expires_at, at)
     if due <= context.now:  # held by a rule that says it would pass now: never ask for ever
         due = context.now + ASK_AGAIN_AFTER
@@ -489,21 +488,6 @@ def _hold(
         reserved_offer=action.offer if hold.held_for == "approval" else None,
         about=_about(proposal.candidate, context) if hold.held_for == "time" else None,
     )
-
-
-def _chance(digest: bytes) -> float:
-    """From 0 up to 1, the same for the same pass."""
-    return int.from_bytes(digest[-4:], "big") / 2**32
-
-
-def _many_wait(hold: Hold, guard: Guard) -> bool:
-    """Whether it waits for an hour of the clock, for which others wait as well."""
-    calendars = {
-        cap.id
-        for cap in guard.policies.caps
-        if isinstance(cap, FrequencyCap) and not isinstance(cap.scope.window, Rolling)
-    }
-    return any(f.code in _BY_THE_CLOCK or f.rule in calendars for f in objections(hold))
 
 
 def _about(candidate: Candidate, context: Context) -> About:

@@ -122,6 +122,7 @@ class JourneyFile(Strict):
     exit: str | None = None
     window: Duration | None = None
     max_age: Duration | None = None
+    again_after: Duration | None = None
     holdout: float = Field(default=0.0, ge=0, le=0.9)
     priority: float = Field(default=1.0, gt=0, le=1000)
     mind: MindName = "formula"

@@ -25,8 +25,9 @@ from sqlalchemy import bindparam, select
 from agents.dispatch import Dispatcher, must
 from agents.learning.models import Models
 from agents.minds.mind import Mind
-from agents.record import Recorded, claimed, record
+from agents.record import Recorded, record
 from agents.thinking import Decided, think
+from agents.timers import claimed
 from agents.workspace import Workspace
 from domain.canonical import canonical
 from domain.decision import Decision, LineVerdict

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
-from agents.candidates import holds, steps
+from agents.candidates import holds, plan_of, steps
 from agents.learning.choosing import drawn, no_models
 from agents.learning.propensity import ModelOf
 from agents.lineup import Lineup, line_up
@@ -72,11 +72,13 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An absence that is now waited for: it is established at `until`, counted from `since`.
+    """What a journey now waits for, counted from `since`: an absence that is established at
+    `until`, or the time to try again.
 
     It is asked about once `waits_for` has told of all that time, and at the latest by `latest`.
     """
 
+    kind: Literal["absence", "again"]
     journey: str
     instance: str
     since: datetime
@@ -328,7 +330,7 @@ def _waiting(sitting: _Sitting) -> tuple[Waiting, ...]:
         until = silence.since + absence.within
         source = next(iter(absence.sources), None)
         latest = until if source is None else until + absence.max_wait
-        found.append(Waiting(journey.name, key, silence.since, until, latest, source))
+        found.append(Waiting("absence", journey.name, key, silence.since, until, latest, source))
     return tuple(found)
 
 
@@ -397,8 +399,29 @@ def _thought(
         steps=proposal.steps if proposal else (),
         permit_id=permit.permit_id if permit else None,
         not_after=permit.not_after if permit else None,
-        waiting=_waiting(sitting),
+        waiting=(*_waiting(sitting), *_again(sitting, verdict, candidate)),
     )
+
+
+def _again(
+    sitting: _Sitting, verdict: VerdictWord, candidate: Candidate | None
+) -> tuple[Waiting, ...]:
+    """The next try for whoever something was done for, or could not be this time."""
+    context, workspace = sitting.context, sitting.workspace
+    name, key = context.asked.journey or "", ""
+    if verdict == "permitted" and candidate is not None:
+        name, key = candidate.journey, candidate.instance
+    elif context.asked.kind == "again" and verdict in ("denied", "none"):
+        key = context.entering.get(name, "")
+    plan = plan_of(workspace, context, name, key) if key else None
+    if plan is None or plan.again_after is None:
+        return ()
+    ends_at = context.now + plan.window
+    for one in context.instances:
+        if (one.journey, one.key) == (name, key):
+            ends_at = one.ends_at if one.state == "active" else context.now
+    at = context.now + plan.again_after
+    return (Waiting("again", name, key, context.now, at, at, None),) if at < ends_at else ()
 
 
 def _point_of(proposal: Proposal | None) -> str | None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, update
 
 from agents.thinking import Waiting
 from domain.canonical import canonical
+from domain.context import BEGINS_ANEW, Pass
+from domain.verdict import Hold, objections
+from domain.windows import Rolling
+from policies.guard import Guard
+from policies.rules.caps import FrequencyCap
 from store import tables as t
 from store.instants import micros
 from store.statements import Statement
 from store.vault import Vault
 from store.work import Work
 
-TimerKind = Literal["release", "approval", "switch", "retry", "displaced", "absence"]
+TimerKind = Literal["release", "approval", "switch", "retry", "displaced", "absence", "again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +49,63 @@ class Timer:
     sealed: bytes
 
 
+_BY_THE_CLOCK = ("quiet_hours", "paused_by_customer")
 _COUNT_ANEW = Statement(
     update(t.timers)
     .where(t.timers.c.profile_id.in_(bindparam("people", expanding=True)))
-    .where(t.timers.c.state == "pending", t.timers.c.kind == "absence")
+    .where(t.timers.c.state == "pending", t.timers.c.kind == bindparam("of_kind"))
     .where(t.timers.c.journey == bindparam("name"), t.timers.c.instance == bindparam("ref"))
     .values(state="superseded")
 )
 
 
-def timer_id(decision_id: str, journey: str | None = None) -> str:
-    """The timer that a decision set; of an absence that it began, the journey's own."""
-    return f"t-{decision_id}" if journey is None else f"t-{decision_id}-{journey}"
+def timer_id(decision_id: str, waiting: tuple[str, str] | None = None) -> str:
+    """The timer that a decision set.
+
+    Args:
+        waiting: of what a journey waits for, its kind and the journey.
+    """
+    return f"t-{decision_id}" if waiting is None else f"t-{decision_id}-{'-'.join(waiting)}"
+
+
+def claimed(asked: Pass) -> str:
+    """The timer that a pass fires, and that its commit alone may claim."""
+    assert asked.parent_id is not None
+    if asked.kind not in BEGINS_ANEW:
+        return timer_id(asked.parent_id)
+    return timer_id(asked.parent_id, (asked.kind, asked.journey or ""))
+
+
+def share_of(spread: timedelta, digest: bytes) -> timedelta:
+    """From nothing up to the whole of it, the same for the same pass."""
+    return int.from_bytes(digest[-4:], "big") / 2**32 * spread
+
+
+def many_wait(hold: Hold, guard: Guard) -> bool:
+    """Whether it waits for an hour of the clock, for which others wait as well."""
+    calendars = {
+        cap.id
+        for cap in guard.policies.caps
+        if isinstance(cap, FrequencyCap) and not isinstance(cap.scope.window, Rolling)
+    }
+    return any(f.code in _BY_THE_CLOCK or f.rule in calendars for f in objections(hold))
 
 
 def wait_for(
     work: Work, vault: Vault, decision_id: str, people: Sequence[str], waiting: Waiting
 ) -> None:
-    """Wait for an absence to be established; whoever waits for it already counts anew.
+    """Let a journey wait; whoever waits for the same already counts anew.
 
     Args:
         people: the person's fragments, the one that stands for all first.
     """
-    work.change(_COUNT_ANEW, people=people, name=waiting.journey, ref=waiting.instance)
+    name, ref = waiting.journey, waiting.instance
+    work.change(_COUNT_ANEW, people=people, name=name, ref=ref, of_kind=waiting.kind)
     work.insert(
         t.timers,
-        timer_id=timer_id(decision_id, waiting.journey),
+        timer_id=timer_id(decision_id, (waiting.kind, waiting.journey)),
         due_at=micros(waiting.latest),
-        kind="absence",
+        kind=waiting.kind,
         profile_id=people[0],
         decision_id=decision_id,
         purpose=None,

@@ -645,6 +645,7 @@ def _journey(name: str, file: JourneyFile, settings: SettingsFile, place: str) -
         mind=file.mind,
         escalation=file.escalation,
         absence=_absence(file.absence, settings),
+        again_after=file.again_after,
         metric=file.metric,
         review_by=file.review_by,
         learning=file.learning,

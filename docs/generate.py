@@ -59,8 +59,8 @@ def commands() -> str:
         "## Exit codes",
         "",
         "0: done. 1: dead letters under `--strict`, a ledger that does not verify, a case "
-        "that comes out otherwise (`policies test`), or a finding (`policies check`). 2: the "
-        "command or the workspace is wrong, and nothing was done.",
+        "that comes out otherwise (`policies test`), or a finding (`policies check`, "
+        "`journeys check`). 2: the command or the workspace is wrong, and nothing was done.",
         "",
         "## Environment",
         "",

@@ -21,8 +21,10 @@ Retention = Literal["erasable", "evidence", "statutory"]
 Blocks = Literal["marketing", "offers_and_marketing", "all_but_mandatory", "all"]
 ContactState = Literal["made", "held", "failed", "undelivered"]
 """`held` is one that waits for a yes: it is reserved, and was not made yet."""
-PassKind = Literal["event", "release", "approval", "retry", "displaced", "absence"]
+PassKind = Literal["event", "release", "approval", "retry", "displaced", "absence", "again"]
 
+BEGINS_ANEW: tuple[PassKind, ...] = ("absence", "again")
+"""The passes that are about one journey, and go on with nothing that their parent had wanted."""
 CONTACTS_IN_CONTEXT_MAX = 256
 INSTANCES_OF_JOURNEY_MAX = 64
 SCHEDULED_IN_CONTEXT_MAX = 16
@@ -235,8 +237,8 @@ class Pass:
     `n` counts the passes over one event (0 is the first). `want` is the action a timer or an
     approval is about; the whole funnel is asked again all the same. `reserved_offer` is the offer
     that the parent still holds one of, for this very pass. `journey` is the one journey that an
-    absence, and whatever follows from it, is about; `lagging` the source that has not told of all
-    of the absence's time.
+    absence or another try, and whatever follows from it, is about; `lagging` the source that has
+    not told of all of the absence's time.
     """
 
     kind: PassKind = "event"
@@ -250,8 +252,8 @@ class Pass:
 
     @property
     def own_id(self) -> str | None:
-        """The decision whose reservations are this pass's own: an absence goes on with none."""
-        return None if self.kind == "absence" else self.parent_id
+        """The decision whose reservations are this pass's own: what begins anew has none."""
+        return None if self.kind in BEGINS_ANEW else self.parent_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,9 @@ class Journey:
     event field that tells two instances of one person apart (two carts), or None for one per
     person. `entry` is a CEL condition. `holdout` is the share (0 to 1) of people who never get this
     journey's marketing. `max_age` is how old an event may be and still cause an action.
-    `escalation` is the case or hand-off of actions that name none of their own. `metric` is what it
-    is measured by, `review_by` the day by which its owner looks at it again.
+    `escalation` is the case or hand-off of actions that name none of their own. `again_after` is
+    how long after something was done for it, in vain so far, the next is looked for. `metric` is
+    what it is measured by, `review_by` the day by which its owner looks at it again.
     `learning` is how its candidates' propensities come about, from the context fields `features`;
     `exploration` is the share (0 to 1) of choices left to chance; `model` is the version it is
     pinned to, None for the newest.
@@ -72,6 +73,7 @@ class Journey:
     mind: MindName = "formula"
     escalation: str | None = None
     absence: Absence | None = None
+    again_after: timedelta | None = None
     metric: Metric = "conversion"
     review_by: date | None = None
     learning: LearningName = "constant"

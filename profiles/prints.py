@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from domain.canonical import canonical
-from domain.context import Pass
+from domain.context import BEGINS_ANEW, Pass
 from domain.event import Event, Identifier
 from store.ids import by_content
 from store.vault import Vault
@@ -26,7 +26,7 @@ def unkeyed(event: Event) -> list[Any]:
 def pass_print(vault: Vault, event_key: bytes, asked: Pass) -> bytes:
     """What tells one pass over an event from any other: the source of its ids and its seed."""
     told_apart = [event_key, asked.kind, asked.n, asked.parent_id]
-    if asked.kind == "absence":  # one event may begin several
+    if asked.kind in BEGINS_ANEW:  # one event may begin several
         told_apart.append(asked.journey)
     return vault.fingerprint_bytes("pass", canonical(told_apart))
 

@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from domain.caps import CapScope, Dimension, Per
 from domain.consent import Consent
+from domain.context import BEGINS_ANEW
 from store import tables as t
 from store.instants import instant
 from store.statements import Statement
@@ -527,7 +528,7 @@ BRING_FORWARD = Statement(
     update(t.timers)
     .where(t.timers.c.profile_id.in_(_among("people")), t.timers.c.state == "pending")
     # What may yet begin is no contact that waits.
-    .where(t.timers.c.kind != "absence")
+    .where(t.timers.c.kind.not_in(BEGINS_ANEW))
     .where(or_(bindparam("any_channel") == 1, t.timers.c.channel.in_(_among("channels"))))
     .where(or_(bindparam("any_purpose") == 1, t.timers.c.purpose.in_(_among("purposes"))))
     .values(due_at=bindparam("due"))

@@ -31,7 +31,7 @@ def show(folder: Path | None = None) -> int:
 
 def _tour(folder: Path) -> int:
     here = ["--workspace", str(folder)]
-    _title("Sixteen things that customers did, and what was decided about each", "run", "EVENTS")
+    _title("Eighteen things that customers did, and what was decided about each", "run", "EVENTS")
     _must(["run", str(SAMPLES), *here])
     database = assemble_reading(folder)
     waiting = approvals.pending(database, database.clock())

@@ -143,6 +143,8 @@ def _of_journey(journey: Journey) -> tuple[str, ...]:
         said.append(f"if {journey.entry}")
     if journey.instance_key is not None:
         said.append(f"one for each {journey.instance_key}")
+    if journey.again_after is not None:
+        said.append(f"again after {span(journey.again_after)}")
     if journey.holdout:
         said.append(f"{journey.holdout:.0%} held out")
     said.append(f"{journey.mind.replace('_', ' ')} chooses, priority {journey.priority:g}")

@@ -204,6 +204,8 @@ def meaning(journey: Journey) -> Iterator[str]:
         yield f"It ends before that where `{journey.exit}`."
     names = ", ".join(f"`{name}`" for name in journey.actions)
     yield f"It may take {names}; the {journey.mind.replace('_', ' ')} chooses."
+    if journey.again_after is not None:
+        yield f"While its goal is not reached it tries again {span(journey.again_after)} later."
     if journey.escalation is not None:
         yield f"What is refused and asks for a person becomes `{journey.escalation}`."
     if journey.holdout:

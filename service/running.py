@@ -10,13 +10,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, select
 
 from agents import erasure, passes
 from agents.steps import BATCH_MAX, Line
 from agents.supervisor import Decide
+from agents.workspace import Workspace
 from domain.canonical import canonical
 from domain.event import Event, Identifier
 from profiles.arrivals import Arrival
@@ -52,6 +53,7 @@ class Run:
         self._waiting: list[Arrival] = []
         self._named: set[Identifier] = set()
         self._next_due: datetime | None = None
+        self._soonest = _soonest(assembly.workspace)
         self._began = datetime.now(UTC)
         self._received = assembly.database.last_decided_at() or datetime.min.replace(tzinfo=UTC)
         self.now: datetime | None = None
@@ -112,11 +114,17 @@ class Run:
         event = replace(event, received_at=received_at)
         due = self._next_due is not None and self._next_due <= self.now
         full = len(self._waiting) == BATCH_MAX
-        if full or due or not self._named.isdisjoint(event.identifiers):
+        if full or due or self._may_be_due() or not self._named.isdisjoint(event.identifiers):
             await self._flush()
             await self.advance(self.now)
         self._waiting.append(Arrival(event, self.now))
         self._named.update(event.identifiers)
+
+    def _may_be_due(self) -> bool:
+        """Whether what waits for its decision may lead to a timer that is due by now."""
+        if not self._waiting or self._soonest is None or self.now is None:
+            return False
+        return self.now - self._waiting[0].now >= self._soonest
 
     async def _flush(self) -> None:
         if self._waiting:
@@ -175,6 +183,14 @@ class Run:
         )
         self._deps.commit([work])
         LOG.warning("a dead letter", extra={"fields": {"dead_id": dead_id, "reason": reason}})
+
+
+def _soonest(workspace: Workspace) -> timedelta | None:
+    """The shortest time that a journey waits for anything."""
+    journeys = workspace.journeys.values()
+    spans = [journey.absence.within for journey in journeys if journey.absence is not None]
+    spans += [journey.again_after for journey in journeys if journey.again_after is not None]
+    return min(spans, default=None)
 
 
 def _envelope(event: Event) -> bytes:

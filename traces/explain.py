@@ -276,6 +276,8 @@ def _why_asked(explanation: Explanation, whom: str) -> str:
             return f"the answer to an approval about `{name}` of {whom} was due ({asked.parent_id})"
         case "absence":
             return f"the time to wait after `{name}` of {whom} was over ({asked.parent_id})"
+        case "again":
+            return f"it was time to go on after `{name}` of {whom} ({asked.parent_id})"
         case "release":
             return f"what was held after `{name}` of {whom} was asked again ({asked.parent_id})"
         case "displaced":

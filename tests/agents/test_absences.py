@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -10,9 +11,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
+from threading import Barrier
 from time import perf_counter
 from typing import Any
 
@@ -22,11 +25,14 @@ from sqlalchemy import select
 from agents.minds.formula import FormulaMind
 from agents.passes import due, next_due
 from agents.reconsider import recompute
+from agents.supervisor import through_steps
 from domain.errors import ConfigurationError
+from profiles.arrivals import Arrival
 from profiles.overtaking import OVERTAKEN
 from service.assemble import kept_workspace
 from store import tables as t
 from store.statements import Statement
+from tests.agents.test_contention import each_alone
 from tests.service.test_interruption import Crash, crash_at
 from tests.shop import Shop, at, consent, open_shop, row
 from traces.ledger import verify
@@ -357,6 +363,17 @@ def test_an_absence_says_of_no_contact_that_it_waits(tmp_path: Path) -> None:
         check(shop)
 
 
+def test_a_timer_fires_before_what_comes_after_it_in_the_same_batch(tmp_path: Path) -> None:
+    """A purchase at 10:50, told under another name of the same person, is no purchase by 10:30."""
+    with open_shop(tmp_path / "w") as shop:
+        shop.run(YES)
+        bought = {**order("2026-10-05T10:50:00Z"), "user_id": None, "email": MAIL}
+        lines = shop.run(updated("2026-10-05T10:00:00Z"), bought)
+        assert absences(lines) == [("10:30:00", "permitted", "remind_by_email", None)]
+        assert [line["at"][11:16] for line in lines] == ["10:00", "10:30", "10:50"]
+        check(shop)
+
+
 def test_what_an_absence_led_to_waits_for_the_morning(tmp_path: Path) -> None:
     """A contact that is deferred goes on with its journey, and is stopped by a purchase."""
     yes = consent("granted", "2026-10-05T08:00:00Z", channel="sms", phone="+4915123456789")
@@ -383,6 +400,32 @@ def test_the_caps_count_what_the_event_itself_led_to(tmp_path: Path) -> None:
             assert begun["verdict"] == "permitted"
         after = absences(shop.wake("2026-10-05T11:00:00Z"))
         assert after == [("10:30:00", "denied", "no_action", "frequency_cap")] * 3
+        check(shop)
+
+
+def test_what_the_event_itself_holds_in_reserve_stays_reserved(tmp_path: Path) -> None:
+    """A voucher of its own decision waits for an approval: the absence does not end that."""
+    said = "trigger: {}\ngoal: order_completed\nactions: [{}welcome_voucher]"
+    changes = {
+        "journeys/welcome.yaml": (
+            said.format("signed_up", "welcome_email, "),
+            said.format("cart_updated", ""),
+        ),
+        "actions.yaml": ("offer: voucher_5", "offer: voucher_25"),
+    }
+    with open_shop(tmp_path / "w", changes=changes) as shop:
+        for user in ("c-1", "c-2", "c-3"):
+            mail = f"{user}@shop.example"
+            yes = consent("granted", "2026-10-05T08:00:00Z", user, email=mail)
+            _, begun = shop.run(yes, updated("2026-10-05T10:00:00Z", user))
+            if begun["verdict"] == "held":  # one in ten is held out
+                break
+        assert begun["held_for"] == "approval"
+        (kept,) = [one for one in shop.rows("contacts") if one["state"] == "reserved"]
+        after = absences(shop.wake("2026-10-05T10:45:00Z"))
+        assert after[-1] == ("10:30:00", "denied", "no_action", "frequency_cap")
+        assert [one for one in shop.rows("contacts") if one["state"] == "reserved"] == [kept]
+        assert [one["state"] for one in shop.rows("approvals")] == ["pending"]
         check(shop)
 
 
@@ -460,3 +503,46 @@ def test_millions_of_pending_timers_do_not_slow_the_next_one(tmp_path: Path) -> 
         lines = shop.run(order("2026-10-05T10:40:00Z", "c-9"))
         assert absences(lines) == [("10:40:00", "permitted", "remind_by_email", None)]
         assert sum(one == "pending" for (one,) in shop.database.rows(_STATES)) == COUNT
+
+
+async def fire(shop: Shop) -> None:
+    """Ask about all that is due, as one of several who do."""
+    decide = through_steps(shop.deps)
+    while arrivals := due(shop.deps, at("2026-10-05T11:00:00Z"), 8):
+        await decide(arrivals)
+
+
+@pytest.mark.soakable
+def test_timers_fire_once_where_several_fire_them(tmp_path: Path, store: str) -> None:
+    """Four threads ask about the same timers, and a fifth tells of purchases meanwhile."""
+    people = 240 if SOAK else 24
+    with open_shop(tmp_path / "w", store=store) as shop:
+        for n in range(people):
+            mail = {"email": f"c{n}@shop.example"}
+            shop.run(
+                consent("granted", "2026-10-05T08:00:00Z", f"c-{n}", **mail),
+                updated("2026-10-05T10:00:00Z", f"c-{n}"),
+            )
+        late = [
+            Arrival(event, at("2026-10-05T11:00:00Z"))
+            for n in range(0, people, 2)
+            for event in shop.read(order("2026-10-05T10:40:00Z", f"c-{n}"))
+        ]
+        together = Barrier(5)
+
+        def run(part: int) -> None:
+            together.wait()
+            asyncio.run(each_alone(shop, late) if part == 0 else fire(shop))
+
+        with ThreadPoolExecutor(5) as pool:
+            list(pool.map(run, range(5)))
+        asyncio.run(fire(shop))
+        shop.deps.commit([])
+        verify(shop.database)
+        fired = [one for one in shop.rows("decisions") if one["pass_kind"] == "absence"]
+        assert len(fired) == len({one["parent_id"] for one in fired}) == people
+        assert {one["state"] for one in shop.rows("timers")} == {"done"}
+        sent = [one for one in fired if one["verdict"] == "permitted"]
+        assert len(shop.sent("email")) == len(sent) >= people // 2
+        of_person = {one["profile_id"] for one in sent}
+        assert len(of_person) == len(sent)

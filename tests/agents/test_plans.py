@@ -119,13 +119,14 @@ def test_goal_exit_and_window_stay_what_they_were(
 
 
 def test_an_exit_that_was_taken_away_still_ends_whoever_entered_with_it(tmp_path: Path) -> None:
-    """On every event, also on one that today's version would not look at."""
-    exit_of = 'window: 3d\nexit: "has(event.error)"'
+    """On every event, also on one for which today's version would read no signal."""
+    exit_of = 'window: 3d\nexit: "signal.events_before > 2"'
     begin(tmp_path, {FILE: ("window: 3d", exit_of)})
     with shop_of(tmp_path, {FILE: (exit_of, "window: 3d")}) as shop:
         shop.run(yes(NEW), cart("2026-10-05T10:00:00Z", NEW))
         for user in (OLD, NEW):
-            shop.run(row("till_failed", "2026-10-05T12:00:00Z", user, error="card"))
+            for minute in (10, 20):
+                shop.run(row("page_viewed", f"2026-10-05T12:{minute}:00Z", user))
         assert states(shop) == {OLD: "exited", NEW: "active"}
         check(shop)
 

@@ -48,6 +48,7 @@ WRONG = [
         "ends-at-once",
         14,
     ),
+    (FILE, "window: 3d", "window: 3d\nagain_after: 3d", "idle-again", 14),
     (FILE, "trigger: cart_abandoned\n", "", "idle-action", 9),
     (
         FILE,
@@ -158,7 +159,8 @@ def test_list_and_show_count_whoever_keeps_an_earlier_version(
 def test_show_says_all_that_a_file_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each key of the file is in a sentence."""
     more = (
-        'window: 3d\nentry: "signal.events_before > 0"\nexit: "signal.open_cases > 2"\n'
+        'window: 3d\nagain_after: 1d\nentry: "signal.events_before > 0"\n'
+        'exit: "signal.open_cases > 2"\n'
         "holdout: 0.25\npriority: 2.5\nescalation: priority_case\nmetric: effort\n"
         'review_by: "2027-01-01"'
     )
@@ -174,6 +176,7 @@ def test_show_says_all_that_a_file_says(tmp_path: Path, capsys: pytest.CaptureFi
         "ends before that where `signal.open_cases > 2`",
         "measured by effort",
         "25% of people",
+        "tries again 1d later",
         "becomes `priority_case`",
         "priority is 2.5",
     ):
