@@ -187,6 +187,7 @@ def main() -> int:
             near = pool.map(lambda one: copies.survives(one, NEAR, SECONDS_NEAR), chosen)
             left = [one for one, survived in zip(chosen, near, strict=True) if survived]
             print(f"{len(left)} of {len(chosen)} pass the nearest tests", flush=True)
+            print(*left, sep="\n", flush=True)
             far = pool.map(lambda one: copies.survives(one, FAR, SECONDS_FAR), left)
             survivors = [one for one, survived in zip(left, far, strict=True) if survived]
     missing = 0
