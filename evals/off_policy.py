@@ -1,9 +1,13 @@
 """What a model would have achieved, estimated from choices that another one made.
 
 With weights w = target / logged probability of what was done, clipped at 10:
-IPS = sum(w r) / n (Horvitz and Thompson, JASA 47, 1952), SNIPS = sum(w r) / sum(w) (Swaminathan
-and Joachims, NIPS 2015), effective sample size = sum(w)^2 / sum(w^2) (Kish, 1965). Intervals are
-bootstrapped by person.
+
+    IPS = sum(w r) / n              Horvitz and Thompson, JASA 47 (1952)
+    SNIPS = sum(w r) / sum(w)       Swaminathan and Joachims, NIPS 2015
+    DR = sum(q' + w (r - q)) / n    Dudik, Langford and Li, ICML 2011
+
+where q is what the model predicts of what was done, q' of what it would have done. The effective
+sample size is sum(w)^2 / sum(w^2) (Kish, 1965). Intervals are bootstrapped by person.
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ class Estimate:
     ips_interval: Interval | None = None
     snips: float | None = None
     snips_interval: Interval | None = None
+    dr: float | None = None
+    dr_interval: Interval | None = None
     refused: str | None = None
 
 
@@ -47,6 +53,7 @@ class _Sums:
     n: int = 0
     weight: float = 0.0
     gained: float = 0.0
+    robust: float = 0.0
 
 
 def estimate(judged: Sequence[Judged]) -> Estimate:
@@ -70,6 +77,7 @@ def estimate(judged: Sequence[Judged]) -> Estimate:
         group.n += 1
         group.weight += weight
         group.gained += weight * one.reward
+        group.robust += one.expected + weight * (one.reward - one.predicted)
     clusters = list(groups.values())
     return replace(
         known,
@@ -77,6 +85,8 @@ def estimate(judged: Sequence[Judged]) -> Estimate:
         ips_interval=bootstrap(clusters, _ips),
         snips=_snips(clusters),
         snips_interval=bootstrap(clusters, _snips),
+        dr=_dr(clusters),
+        dr_interval=bootstrap(clusters, _dr),
     )
 
 
@@ -96,6 +106,14 @@ def _ips(groups: Iterable[_Sums]) -> float:
         n += group.n
         gained += group.gained
     return gained / n
+
+
+def _dr(groups: Iterable[_Sums]) -> float:
+    n, robust = 0, 0.0
+    for group in groups:
+        n += group.n
+        robust += group.robust
+    return robust / n
 
 
 def _snips(groups: Iterable[_Sums]) -> float:

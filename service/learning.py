@@ -97,6 +97,8 @@ def _estimate_json(judged: Estimate) -> dict[str, Any]:
         "snips_interval": judged.snips_interval,
         "ips": judged.ips,
         "ips_interval": judged.ips_interval,
+        "dr": judged.dr,
+        "dr_interval": judged.dr_interval,
         "people": judged.people,
         "effective": judged.effective,
         "off_support": judged.off_support,
@@ -128,6 +130,7 @@ def _learnt_text(found: Trained, judged: Estimate | None) -> Iterator[str]:
         yield (
             f"  off policy   SNIPS {judged.snips:.4f} {_between(judged.snips_interval)}, "
             f"IPS {judged.ips:.4f} {_between(judged.ips_interval)}, "
+            f"DR {judged.dr:.4f} {_between(judged.dr_interval)}, "
             f"effective {judged.effective:.0f} of {judged.n}"
         )
 

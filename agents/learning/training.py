@@ -21,9 +21,10 @@ class Judged:
     """One lesson, and what the model would have done just before it took it.
 
     `logged` is the probability with which what was done had been chosen, `target` the model's,
-    `off_support` the model's probability of what could not have been chosen then. Because each
-    lesson is judged before it is learnt, the model is never judged by what it learnt from
-    (progressive validation: Blum, Kalai and Langford, COLT 1999).
+    `off_support` the model's probability of what could not have been chosen then. `predicted` is
+    how probable the model thought success with what was done, `expected` with what it would have
+    done. Because each lesson is judged before it is learnt, the model is never judged by what it
+    learnt from (progressive validation: Blum, Kalai and Langford, COLT 1999).
     """
 
     person: str
@@ -31,6 +32,8 @@ class Judged:
     logged: float
     target: float
     off_support: float
+    predicted: float
+    expected: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ def train(
 
 def _judged(lesson: Lesson, model: Propensity, exploration: float) -> Judged:
     targets = explored(model.choice(lesson.options, lesson.facts), exploration)
+    successes = model.success(lesson.options, lesson.facts)
     return Judged(
         person=lesson.person,
         reward=lesson.reward,
@@ -95,4 +99,6 @@ def _judged(lesson: Lesson, model: Propensity, exploration: float) -> Judged:
             for target, logged in zip(targets, lesson.probabilities, strict=True)
             if logged == 0
         ),
+        predicted=successes[lesson.chosen],
+        expected=sum(target * p for target, p in zip(targets, successes, strict=True)),
     )

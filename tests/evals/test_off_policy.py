@@ -8,6 +8,8 @@ from agents.learning.training import Judged
 from evals.off_policy import estimate
 
 RATES = (0.1, 0.5)
+PREDICTED = (0.3, 0.2)
+"""What a model thinks that is far from right: a doubly robust estimate does not mind."""
 
 
 def logged(
@@ -24,19 +26,22 @@ def logged(
                 logged=shares[done],
                 target=target[done],
                 off_support=sum(t for t, share in zip(target, shares, strict=True) if share == 0),
+                predicted=PREDICTED[done],
+                expected=sum(t * q for t, q in zip(target, PREDICTED, strict=True)),
             )
         )
     return found
 
 
 def test_what_another_policy_would_have_gained_is_estimated_from_this_one() -> None:
-    """IPS and SNIPS find the value of a target that chooses otherwise than was chosen."""
+    """IPS, SNIPS and DR find the value of a target that chooses otherwise than was chosen."""
     target = (0.2, 0.8)
     truth = sum(t * rate for t, rate in zip(target, RATES, strict=True))
     found = estimate(logged(4000, Random(1), (0.7, 0.3), target))
     assert found.refused is None
     assert found.ips == pytest.approx(truth, abs=0.03)
     assert found.snips == pytest.approx(truth, abs=0.03)
+    assert found.dr == pytest.approx(truth, abs=0.03)
     assert found.snips_interval is not None
     low, high = found.snips_interval
     assert low <= truth <= high
