@@ -173,6 +173,9 @@ def _is_broken(journey: Journey, silence: Silence, context: Context) -> str | No
         return None
     if silence.since > context.event.time:
         return f"`{absence.after}` came again at {silence.since:%Y-%m-%d %H:%M:%SZ}"
+    until = silence.since + absence.within
+    if until > context.now:
+        return f"there is time until {until:%Y-%m-%d %H:%M:%SZ}"
     if asked.lagging is not None and absence.on_lag == "skip":
         return f"`{asked.lagging}` has not told whether `{absence.of}` came"
     return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from agents.candidates import candidate_of
+from agents.candidates import candidate_of, plan_of
 from agents.steps import Deps
 from agents.thinking import is_withheld, proposal
 from agents.workspace import Workspace
@@ -114,6 +114,8 @@ def _context(deps: Deps, asked: Question, journey: Journey) -> Context:
 
 def _answer(deps: Deps, action: Action, journey: Journey, context: Context) -> Inquiry:
     workspace, guard = deps.workspace, deps.workspace.guard
+    entered = context.entering.get(journey.name)
+    journey = plan_of(workspace, context, journey.name, entered) or journey
     candidate, why_not = candidate_of(workspace, context, journey, action)
     if why_not is None and is_withheld(workspace, candidate, context):
         why_not = f"the customer is in the holdout of journey `{journey.name}`"

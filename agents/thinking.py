@@ -316,9 +316,13 @@ def _not_applicable(sitting: _Sitting) -> Finding:
 
 
 def _waiting(sitting: _Sitting) -> tuple[Waiting, ...]:
-    """The absences that begin with this event, unless a later one or an end has come before it."""
+    """The absences that begin with this event, unless a later one or an end has come before it.
+
+    One that is asked about too early, by how long it takes today, is waited for once more.
+    """
     context, found = sitting.context, []
-    for silence in context.silences if context.asked.kind == "event" else ():
+    is_begun = context.asked.kind == "event"
+    for silence in context.silences if is_begun or context.asked.kind == "absence" else ():
         journey = sitting.workspace.journeys[silence.journey]
         absence, key = journey.absence, context.entering[journey.name]
         over = {(one.journey, one.key) for one in context.instances if one.state != "active"}
@@ -328,6 +332,8 @@ def _waiting(sitting: _Sitting) -> tuple[Waiting, ...]:
         if (journey.name, key) in over:
             continue
         until = silence.since + absence.within
+        if not is_begun and until <= context.now:
+            continue
         source = next(iter(absence.sources), None)
         latest = until if source is None else until + absence.max_wait
         found.append(Waiting("absence", journey.name, key, silence.since, until, latest, source))

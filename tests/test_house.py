@@ -200,8 +200,9 @@ def test_the_demonstration_shows_the_main_job(tmp_path: Path) -> None:
         "the customer objected to this",
         "It is held for an approval",
         "apology_voucher       permitted",
-        "duplicate          16",
-        "the ledger verifies: 6 people",
+        "waits until 15:40:00Z for `order_completed`",
+        "duplicate          18",
+        "the ledger verifies: 7 people",
     ):
         assert words in ran.stdout
     assert not list(here.iterdir())

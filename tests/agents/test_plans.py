@@ -249,3 +249,21 @@ def test_of_two_runs_of_one_person_the_earlier_stays(tmp_path: Path) -> None:
         runs = sorted(shop.rows("instances"), key=lambda one: one["entered_at"])
         assert [one["state"] for one in runs] == ["reached", "merged"]
         check(shop)
+
+
+def test_how_long_an_absence_takes_is_todays_for_whoever_is_not_on_the_journey_yet(
+    tmp_path: Path,
+) -> None:
+    """Half an hour when it began, two hours when it would have been over: it goes on waiting."""
+    with shop_of(tmp_path) as shop:
+        shop.run(
+            yes(OLD), row("cart_updated", "2026-10-05T10:00:00Z", OLD, cart_id="k", value=50.0)
+        )
+    with shop_of(tmp_path, {FILE: ("within: 30m", "within: 2h")}) as shop:
+        lines = shop.wake("2026-10-06T09:00:00Z")
+        assert [(line["at"][11:16], line["verdict"], line["action"]) for line in lines] == [
+            ("10:30", "none", "no_action"),
+            ("12:00", "permitted", "remind_by_email"),
+        ]
+        assert "waits until 12:00:00Z" in lines[0]["reason"]
+        check(shop)
