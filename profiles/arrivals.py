@@ -14,6 +14,7 @@ from domain.journey import Journey
 from profiles import consents
 from profiles.activity import Activity
 from profiles.bounces import ReachKind
+from profiles.grants import Grant
 from profiles.membership import Identified
 from profiles.state import Fragment
 from store.work import Work
@@ -66,7 +67,8 @@ class Draft:
     most events trigger no journey and end none by a condition. `reached` is an address as written,
     and whether it works. `opted_out` says that this very message ended what was not ended before.
     `lift` is what is blocked no more and `lifted` its ids, `opened_case` the reason of a case that
-    somebody else opened. `before` is what the person had done before this pass, by brand.
+    somebody else opened, `redeemed` the grant that was used. `before` is what the person had done
+    before this pass, by brand.
     """
 
     perceived: Perceived
@@ -75,6 +77,7 @@ class Draft:
     block: consents.Block | None = None
     lift: consents.Lift | None = None
     opened_case: str | None = None
+    redeemed: Grant | None = None
     reached: tuple[ReachKind, str] | None = None
     consent_lines: list[Consent] = field(default_factory=list)
     said_again: tuple[Consent, ...] = ()
