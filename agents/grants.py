@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, func, or_, select
 
 from agents.steps import ROUNDS_MAX, Deps
 from domain.errors import StoreError, UsageError
@@ -43,6 +43,11 @@ _SOME = Statement(
         _G.state != "released",
     )
     .order_by(_G.at, _G.grant_id)
+)
+_BALANCES = Statement(
+    select(_G.brand, _G.offer, _G.state, func.count(), func.sum(_G.returned))
+    .where(_G.state != "released")
+    .group_by(_G.brand, _G.offer, _G.state)
 )
 _PERSON = Statement(
     select(t.profiles.c.root_id).where(t.profiles.c.profile_id == bindparam("person"))
@@ -92,6 +97,19 @@ def grants(
         offer=offer or "",
     )
     return [read(row) for row in rows]
+
+
+def balances(database: Database) -> dict[tuple[str, str], dict[str, int]]:
+    """How many grants of each brand and offer are in each state.
+
+    `returned` counts those among `expired` and `revoked` that went back into stock.
+    """
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for brand, offer, state, count, returned in database.rows(_BALANCES):
+        states = found.setdefault((brand, offer), {})
+        states[state] = count
+        states["returned"] = states.get("returned", 0) + returned
+    return found
 
 
 def revoke(deps: Deps, grant_id: str, *, by: str, reason: str, at: datetime) -> Grant:

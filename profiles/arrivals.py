@@ -25,7 +25,8 @@ class Arrival:
     """One question: an event that came in, or a later pass over one that did.
 
     `now` is the decision's instant. `event_key`, `event_id` and `root_id` are
-    known on later passes only.
+    known on later passes only. One that `asks` has everything read that a verdict may look at,
+    though its event triggers nothing.
     """
 
     event: Event
@@ -34,6 +35,7 @@ class Arrival:
     event_key: bytes | None = None
     event_id: str | None = None
     root_id: str | None = None
+    asks: bool = False
 
 
 @dataclass(slots=True)

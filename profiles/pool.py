@@ -91,7 +91,8 @@ class Pool:
         everyone = sorted(self._since)
         self._instances = snapshot.rows(queries.INSTANCES, people=everyone, named=named)
         for draft in drafts:
-            draft.asks = bool(draft.triggered) or self._may_exit(draft)
+            triggered = draft.perceived.arrival.asks or bool(draft.triggered)
+            draft.asks = triggered or self._may_exit(draft)
             draft.reads = self._keys_read(draft)
         revised = sorted(set().union(*(draft.reads for draft in drafts)))
         asking = [draft for draft in drafts if draft.asks]
