@@ -126,6 +126,8 @@ class Access:
             shown = {column: _shown(column, value) for column, value in row.items()}
             if self.audience == "customer":
                 shown = {k: v for k, v in shown.items() if k not in _COLLEAGUES}
+                if name == "outcomes" and row["by"] is not None:
+                    shown["detail"] = "unavailable"  # a colleague's remark
             if sealed is not None:
                 shown["content"] = self._content(name, row["profile_id"], sealed)
             yield shown

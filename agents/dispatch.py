@@ -84,7 +84,10 @@ class Dispatcher:
             settle(work, intent, outcome)
             if not rest:
                 settle_contact(work, made.decision.decision_id, "committed")
-                pending.append(work)
+                if intent.tool == "offer":  # it can be used from now on
+                    must([work], self._commit([work]))
+                else:
+                    pending.append(work)
             elif self._go_on(work, made, rest[0]):
                 since = monotonic()
             else:

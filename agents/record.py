@@ -106,6 +106,11 @@ def contact_id(decision_id: str) -> str:
     return f"k-{decision_id}"
 
 
+def step_id(decision_id: str, index: int) -> str:
+    """The id in the outbox of a decision's step."""
+    return f"{decision_id}-{index}"
+
+
 def settle_contact(work: Work, decision_id: str, state: SettledState) -> None:
     """Say, once, what became of the contact that a decision reserved, if it did.
 
@@ -365,8 +370,17 @@ def _reserve(
             work.move(keys.household(context.household))
     if action.offer is not None:
         key = keys.stock(candidate.brand, action.offer)
+        lives = guard.offers[action.offer].expires_after
         offers.reserve(
-            work, candidate.brand, action.offer, first=context.revisions.get(key, 0) == 0
+            work,
+            candidate.brand,
+            action.offer,
+            step_id(decision.decision_id, [step.tool for step in proposal.steps].index("offer")),
+            profile_id=context.profile_id,
+            decision_id=decision.decision_id,
+            at=context.now,
+            expires_at=None if lives is None else context.now + lives,
+            first=context.revisions.get(key, 0) == 0,
         )
     for name in guard.paid_by(candidate):
         assert candidate.amount is not None
@@ -411,7 +425,7 @@ def _intend(
     )
     intents = []
     for index, step in enumerate(proposal.steps):
-        outbox_id = f"{decision.decision_id}-{index}"
+        outbox_id = step_id(decision.decision_id, index)
         channel = proposal.candidate.action.channel if step.tool == "message" else None
         work.insert(
             t.outbox,

@@ -67,12 +67,29 @@ class ActionsFile(Strict):
 
 
 class OfferEntry(Strict):
-    """One offer of `offers.yaml`."""
+    """One offer of `offers.yaml`: `stock` many of each brand.
+
+    `eligible` is a condition that must be true of whoever is granted one. `brands` and `channels`
+    say by whom and over what it may be promised. Of the offers of one `exclusive` group a person
+    holds one at a time, and is granted this one `per_person` times at most. A grant that is not
+    used dies `expires_after` it was made; with `returns`, stock and money are then there again, as
+    they are where it is revoked. `description` is what `safeconduct offers search` finds it by,
+    beside its title.
+    """
 
     title: Title = Field(examples=["5 EUR voucher"])
     worth: MoneyText = Field(examples=["5.00 EUR"])
     stock: int = Field(ge=0, le=10**9, examples=[100])
+    description: Text = ""
+    eligible: str | None = Field(default=None, examples=["signal.purchases_90d > 0"])
+    valid_from: Instant | None = None
     valid_until: Instant | None = None
+    brands: list[Id] | None = Field(default=None, min_length=1, max_length=100)
+    channels: list[Id] | None = Field(default=None, min_length=1, max_length=100)
+    exclusive: list[Id] = Field(default=[], max_length=8, examples=[["vouchers"]])
+    per_person: int | None = Field(default=None, ge=1, le=10**6)
+    expires_after: Duration | None = None
+    returns: bool = False
 
 
 class OffersFile(Strict):

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from agents.catalogue import load_offers
 from agents.learning.declared import check_learning, exploration
 from agents.schema import (
     AbsenceEntry,
@@ -19,7 +20,6 @@ from agents.schema import (
     IdentityEntry,
     InputEntry,
     JourneyFile,
-    OffersFile,
     OutcomesEntry,
     PeopleFile,
     PersonEntry,
@@ -60,10 +60,10 @@ OFFER_FIELDS = frozenset({"offer.title", "offer.worth", "brand.title"})
 class Workspace:
     """Everything decisions are made by. `version` is the SHA-256 of all its files' text.
 
-    `entries` and `exits` are the journeys' compiled conditions; `triggered` finds journeys by
-    the event that triggers them. `earlier` finds the workspace of another version: people who are
-    on a journey keep the plan that they entered by, and versions are named by their content.
-    `learns` names the journeys whose propensities are learnt.
+    `eligible` are the offers' compiled conditions, `entries` and `exits` the journeys';
+    `triggered` finds journeys by the event that triggers them. `earlier` finds the workspace of
+    another version: people who are on a journey keep the plan that they entered by, and versions
+    are named by their content. `learns` names the journeys whose propensities are learnt.
     """
 
     version: str
@@ -82,6 +82,7 @@ class Workspace:
     policies: PolicySet
     actions: Mapping[str, Action]
     offers: Mapping[str, Offer]
+    eligible: Mapping[str, Condition]
     journeys: Mapping[str, Journey]
     entries: Mapping[str, Condition]
     exits: Mapping[str, Condition]
@@ -232,7 +233,7 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
     _check_settings(settings_document, settings)
     policies = load_policies({p: t for p, t in files.items() if p.startswith("policies/")})
     _check_names(settings_document, settings, policies)
-    offers = _offers(files["offers.yaml"], settings)
+    offers, eligible = load_offers(files["offers.yaml"], settings, policies)
     actions = _actions(files["actions.yaml"], policies, offers, settings)
     journeys, entries, exits = _journeys(files, settings, policies, actions)
     _check_named(policies, actions, journeys, settings)
@@ -258,12 +259,13 @@ def load_workspace(files: Mapping[str, str]) -> Workspace:
         policies=policies,
         actions=actions,
         offers=offers,
+        eligible=eligible,
         journeys=journeys,
         entries=entries,
         exits=exits,
         triggered=triggered,
         people=_people(files.get("people.yaml")),
-        guard=Guard(policies, offers),
+        guard=Guard(policies, offers, eligible),
         learns=frozenset(j.name for j in journeys.values() if j.learning != "constant"),
     )
 
@@ -382,29 +384,6 @@ def _check_caps(
                 place=cap.place,
                 remedy='name the trait that does: `household = "household_id"` below `[identity]`',
             )
-
-
-def _offers(text: str, settings: SettingsFile) -> dict[str, Offer]:
-    document = parse_yaml(text, "offers.yaml")
-    file = document.validate(OffersFile)
-    currencies = {brand.currency for brand in settings.brands.values()}
-    offers = {}
-    for name, entry in file.offers.items():
-        if entry.worth.currency not in currencies:
-            raise ConfigurationError(
-                f"offer `{name}` is worth {entry.worth.currency}, which no brand uses",
-                place=document.place("offers", name, "worth"),
-                remedy=f"use one of {', '.join(sorted(currencies))}",
-            )
-        offers[name] = Offer(
-            name,
-            entry.title,
-            entry.worth,
-            entry.stock,
-            entry.valid_until,
-            document.place("offers", name),
-        )
-    return offers
 
 
 def _actions(

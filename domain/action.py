@@ -42,7 +42,13 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Something of value that can be granted: `stock` many, until `valid_until` (exclusive)."""
+    """Something of value that can be granted: `stock` many of each brand.
+
+    From `valid_from` until `valid_until` (exclusive), by these `brands` and over these `channels`
+    (None: all). Of the offers of one `exclusive` group a person holds one at a time, and is granted
+    this one `per_person` times at most. A grant lives for `expires_after`; what then was not used
+    goes back into stock where it `returns`. `description` is what it is found by.
+    """
 
     name: str
     title: str
@@ -50,6 +56,14 @@ class Offer:
     stock: int
     valid_until: datetime | None = None
     place: str = ""
+    valid_from: datetime | None = None
+    brands: frozenset[str] | None = None
+    channels: frozenset[str] | None = None
+    exclusive: tuple[str, ...] = ()
+    per_person: int | None = None
+    expires_after: timedelta | None = None
+    returns: bool = False
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

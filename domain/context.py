@@ -157,11 +157,19 @@ class ApprovalFact:
 
 @dataclass(frozen=True, slots=True)
 class OfferState:
-    """How much of an offer is left to grant, and whether this person holds one already."""
+    """How much of an offer is left to grant, and what the person has of it.
+
+    One is `held` that was granted and not used, and `reserved` that is being granted or waits for
+    an approval; none of them outlives `until`, if there is such an end. `given` counts all that the
+    person was ever granted, or is being granted, but for those taken back.
+    """
 
     name: str
     left: int
     held: bool = False
+    reserved: bool = False
+    given: int = 0
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ known: no address, no consent, no contact.
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -223,6 +224,7 @@ class Given(Strict):
     instances: list[InstanceGiven] = []
     approvals: list[ApprovalGiven] = []
     offers_left: dict[Id, int] = {}
+    offers_held: list[Id] = Field(default=[], max_length=100)
     open_cases: list[Word] = []
     kill_switches: list[Word] = []
     stale: dict[Word, Word] = {}
@@ -573,7 +575,7 @@ class _Writer:
             suppressions=tuple(self._suppressions()),
             contacts=self._contacts(candidate.brand),
             instances=tuple(self._instances(candidate)),
-            offers={name: OfferState(name, left) for name, left in self._offers().items()},
+            offers=self._offers(),
             approvals=tuple(self._approvals()),
             open_cases=tuple(given.open_cases),
             human_in_charge=given.human_in_charge,
@@ -773,11 +775,17 @@ class _Writer:
                 journey_version="case",
             )
 
-    def _offers(self) -> Mapping[str, int]:
+    def _offers(self) -> Mapping[str, OfferState]:
         for name in self._given.offers_left:
             self._known("offer", name, self._bench.offers, "given", "offers_left", name)
+        for index, name in enumerate(self._given.offers_held):
+            self._known("offer", name, self._bench.offers, "given", "offers_held", index)
         stock = {name: offer.stock for name, offer in self._bench.offers.items()}
-        return stock | self._given.offers_left
+        held = Counter(self._given.offers_held)
+        return {
+            name: OfferState(name, left, held=held[name] > 0, given=held[name])
+            for name, left in (stock | self._given.offers_left).items()
+        }
 
     def _approvals(self) -> Iterator[ApprovalFact]:
         for index, said in enumerate(self._given.approvals):

@@ -28,7 +28,7 @@ from domain.verdict import (
     objections,
 )
 from domain.windows import Calendar
-from policies.expressions import Binder, Bound, merged
+from policies.expressions import Binder, Bound, Condition, merged
 from policies.hours import HORIZON
 from policies.policy_set import PolicySet
 from policies.question import Question, Rule, TimeBound
@@ -45,10 +45,9 @@ from policies.rules.engagement import (
     ApprovalRule,
     EngagementRule,
     HumanDecision,
-    OfferLeft,
-    stale,
 )
 from policies.rules.look_ahead import LookAhead
+from policies.rules.offers import OfferEligible, catalogue_rules
 from policies.rules.quiet import QuietHours
 from policies.rules.standing import (
     AccessNeed,
@@ -81,9 +80,20 @@ class Screening:
 class Guard:
     """Judges candidates and proposals under one policy set and its offers."""
 
-    def __init__(self, policies: PolicySet, offers: Mapping[str, Offer]) -> None:
+    def __init__(
+        self,
+        policies: PolicySet,
+        offers: Mapping[str, Offer],
+        eligible: Mapping[str, Condition] | None = None,
+    ) -> None:
+        """A guard by these policies.
+
+        Args:
+            eligible: the compiled conditions of those offers that have one.
+        """
         self.policies = policies
-        self._offers = offers
+        self.offers = offers
+        entitling = eligible or {}
         self.rules: tuple[Rule, ...] = (
             KnownTool(),
             PolicyExists(policies),
@@ -100,7 +110,7 @@ class Guard:
             SuppressionRule(policies),
             SuppressionRule(policies, confidential=True),
             *policies.rules,
-            OfferLeft(offers),
+            *catalogue_rules(offers, entitling),
             HumanDecision(),
             *policies.approvals,
         )
@@ -110,7 +120,7 @@ class Guard:
         self._asks = tuple(rule.ask for rule in self.rules)
         self._closing = tuple(rule for rule in self.rules if _closes(rule))
         conditions = [rule.condition for rule in self.rules if isinstance(rule, EngagementRule)]
-        self._binder = Binder(merged(conditions))
+        self._binder = Binder(merged([*conditions, *entitling.values()]))
 
     def screen(
         self, candidates: Sequence[Candidate], context: Context, upcoming: Sequence[Upcoming] = ()
@@ -298,7 +308,7 @@ class Guard:
         """When a permit dies: soon, and before anything that it rests on ends."""
         candidate, context = question.candidate, question.context
         ends = [context.now + PERMIT_TTL]
-        offer = self._offers.get(candidate.action.offer or "")
+        offer = self.offers.get(candidate.action.offer or "")
         if offer is not None and offer.valid_until is not None:
             ends.append(offer.valid_until)
         ends += [rule.closes_at(question) for rule in self._closing]
@@ -367,9 +377,34 @@ def _closes(rule: Rule) -> TypeGuard[FrequencyCap | QuietHours]:
 
 def _fresh(rule: Rule, question: Question, finding: Finding) -> Finding:
     """The finding, or a no where what it was found by is out of date; another no says more."""
-    if finding.outcome == "forbid" or not isinstance(rule, EngagementRule | ApprovalRule):
+    condition = _condition(rule, question)
+    if finding.outcome == "forbid" or condition is None:
         return finding
-    return stale(rule, question) or finding
+    stale = question.context.stale
+    name = next((name for name in condition.reads if name in stale), None)
+    if name is None:
+        return finding
+    # What such a rule finds may have changed since, and nobody would know.
+    return Finding(
+        rule.id,
+        "forbid",
+        "stale_context",
+        f"`{name}` may be out of date: source `{stale[name]}` has told nothing for longer than its "
+        "`max_lag`",
+        condition.place if isinstance(rule, OfferEligible) else rule.place,
+        rule.reads(question),
+        counterfactual=f"an event from source `{stale[name]}`",
+        shown_to=rule.shown_to,
+    )
+
+
+def _condition(rule: Rule, question: Question) -> Condition | None:
+    """The condition by which a rule judges this question, if it does by one."""
+    if isinstance(rule, OfferEligible):
+        return rule.condition(question)
+    if isinstance(rule, EngagementRule) and not rule.concerns(question):
+        return None
+    return rule.condition if isinstance(rule, EngagementRule | ApprovalRule) else None
 
 
 def _asked(rule: Rule, question: Question) -> Finding:

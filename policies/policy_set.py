@@ -61,6 +61,10 @@ BUILT_IN_RULES: tuple[str, ...] = (
     "suppression",
     "confidential-suppression",
     "offer-left",
+    "offer-scope",
+    "offer-eligible",
+    "offer-exclusive",
+    "offer-per-person",
     "human-decision",
 )
 """Rules that every workspace has; no rule of its own may bear one of these names."""

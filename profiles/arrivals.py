@@ -14,6 +14,7 @@ from domain.journey import Journey
 from profiles import consents
 from profiles.activity import Activity
 from profiles.bounces import ReachKind
+from profiles.grants import Grant
 from profiles.membership import Identified
 from profiles.state import Fragment
 from store.work import Work
@@ -24,7 +25,8 @@ class Arrival:
     """One question: an event that came in, or a later pass over one that did.
 
     `now` is the decision's instant. `event_key`, `event_id` and `root_id` are
-    known on later passes only.
+    known on later passes only. One that `asks` has everything read that a verdict may look at,
+    though its event triggers nothing.
     """
 
     event: Event
@@ -33,6 +35,7 @@ class Arrival:
     event_key: bytes | None = None
     event_id: str | None = None
     root_id: str | None = None
+    asks: bool = False
 
 
 @dataclass(slots=True)
@@ -66,7 +69,8 @@ class Draft:
     most events trigger no journey and end none by a condition. `reached` is an address as written,
     and whether it works. `opted_out` says that this very message ended what was not ended before.
     `lift` is what is blocked no more and `lifted` its ids, `opened_case` the reason of a case that
-    somebody else opened. `before` is what the person had done before this pass, by brand.
+    somebody else opened, `redeemed` the grant that was used. `before` is what the person had done
+    before this pass, by brand.
     """
 
     perceived: Perceived
@@ -75,6 +79,7 @@ class Draft:
     block: consents.Block | None = None
     lift: consents.Lift | None = None
     opened_case: str | None = None
+    redeemed: Grant | None = None
     reached: tuple[ReachKind, str] | None = None
     consent_lines: list[Consent] = field(default_factory=list)
     said_again: tuple[Consent, ...] = ()

@@ -25,7 +25,7 @@ from domain.errors import InputError
 from domain.event import Event, Identifier
 from domain.journey import Arm
 from domain.windows import whereabouts as zones_counted
-from profiles import consents, queries, signals
+from profiles import consents, grants, queries, signals
 from profiles.absences import silences
 from profiles.arrivals import Arrival, Draft, Perceived
 from profiles.enrolment import Enrolment
@@ -157,6 +157,8 @@ class People:
             draft.lift = consents.lift(event)
             draft.opened_case = consents.opened_case(event)
             draft.reached = consents.reached(event)
+            beside = self._terms.brands_beside(self._terms.brand_of(event))
+            draft.redeemed = grants.redeemed(event, snapshot, sorted(draft.members), beside)
             if not restricts(event, self._terms):
                 self._check_brand(event)
             if event.name == consents.OBSERVED_EVENT:
@@ -356,7 +358,7 @@ class People:
             instances=pool.instances(ids),
             entering=draft.entering,
             arms=arms,
-            offers=pool.offers(ids, brand, arrival.asked.reserved_offer) if draft.asks else {},
+            offers=pool.offers(draft, ids, brand) if draft.asks else {},
             approvals=pool.approvals(ids, arrival.now),
             open_cases=open_cases,
             human_in_charge=pool.human_in_charge(ids),
@@ -420,6 +422,8 @@ class People:
         if draft.household is not None and (named in event.traits or found.moved or found.parted):
             back = event.received_at - self._terms.look_back
             join(work, people, draft.household, back)
+        if draft.redeemed is not None:
+            grants.end(work, draft.redeemed, "redeemed", event.time)
         if event.name == CASE_CLOSED_EVENT:
             reason = event.properties.get("reason")
             work.change(

@@ -120,7 +120,8 @@ class Pool:
             wanted = plan.name == asked.journey if asked.journey else plan.trigger == event.name
             if wanted and plan.name not in known:
                 draft.triggered = (*draft.triggered, plan)
-        draft.asks = bool(draft.triggered) or any(map(enrolment.may_exit, instances))
+        asked_about = draft.perceived.arrival.asks or bool(draft.triggered)
+        draft.asks = asked_about or any(map(enrolment.may_exit, instances))
 
     def _keys_read(self, draft: Draft) -> set[str]:
         """The contention keys of all that the verdict reads."""
@@ -375,19 +376,29 @@ class Pool:
         """Whether the person asked that their data be kept and not used."""
         return any(self._restrictions.get(profile_id) == "restrict" for profile_id in ids)
 
-    def offers(self, ids: Sequence[str], brand: str, reserved: str | None) -> dict[str, OfferState]:
-        """What is left of each offer, and whether the person holds it.
+    def offers(self, draft: Draft, ids: Sequence[str], brand: str) -> dict[str, OfferState]:
+        """What is left of each offer of a brand, and what the person has of it.
 
-        The one that the parent decision holds in reserve is there for this pass.
+        The one that the parent decision holds in reserve is there for this pass. What a person got
+        of this controller's other brands counts as well, and what the event says was used is held
+        no more.
         """
-        held = {
-            offer for profile_id, offer, of, *_ in self._grants if profile_id in ids and of == brand
-        }
+        arrival, beside = draft.perceived.arrival, self._terms.brands_beside(brand)
+        asked, used = arrival.asked, draft.redeemed and draft.redeemed.decision_id
+        had: dict[str, list[tuple[str, datetime | None]]] = {}
+        for profile_id, offer, of, state, decision_id, expires_at, _ in self._grants:
+            if profile_id in ids and of in beside and decision_id != asked.parent_id:
+                state = "redeemed" if decision_id == used else state
+                had.setdefault(offer, []).append((state, instant(expires_at)))
+        taken = self._counters
         return {
-            name: OfferState(
+            name: _offer_state(
                 name,
-                stock - self._counters.get(keys.stock_counter(brand, name), 0) + (name == reserved),
-                name in held,
+                stock
+                - taken.get(keys.stock_counter(brand, name), 0)
+                + (name == asked.reserved_offer),
+                had.get(name, ()),
+                arrival.now,
             )
             for name, stock in self._terms.stock.items()
         }
@@ -460,6 +471,18 @@ def _refs(draft: Draft) -> list[str]:
 
 def _others(row: tuple[Any, ...], decision_id: str | None) -> bool:
     return decision_id is None or row[11] != decision_id
+
+
+def _offer_state(
+    name: str, left: int, had: Sequence[tuple[str, datetime | None]], now: datetime
+) -> OfferState:
+    """What a person has of an offer; past its end a grant has expired, whether or not it was seen
+    to yet."""
+    held = [until for state, until in had if state == "granted" and (not until or until > now)]
+    reserved = [until for state, until in had if state == "reserved"]
+    ends = [*held, *reserved]
+    until = None if None in ends else max((end for end in ends if end), default=None)
+    return OfferState(name, left, bool(held), bool(reserved), len(had), until)
 
 
 _LIFTS = 12

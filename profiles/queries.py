@@ -442,9 +442,15 @@ STANDING = Statement(
         _standing(
             "case", t.cases, t.cases.c.reason, t.cases.c.kind, one=t.cases.c.accepted_at
         ).where(t.cases.c.state == "open"),
-        _standing("grant", t.grants, t.grants.c.offer, t.grants.c.brand).where(
-            t.grants.c.state != "released"
-        ),
+        _standing(
+            "grant",
+            t.grants,
+            t.grants.c.offer,
+            t.grants.c.brand,
+            t.grants.c.state,
+            t.grants.c.decision_id,
+            one=t.grants.c.expires_at,
+        ).where(t.grants.c.state.not_in(("released", "revoked"))),
         _standing("request", t.requests, t.requests.c.kind, one=t.requests.c.n).where(
             t.requests.c.kind.in_(("restrict", "unrestrict"))
         ),

@@ -42,6 +42,7 @@ from tools.channels.channel import Channel
 from tools.channels.local import LocalOutbox
 from tools.messages import MessageTool
 from tools.offers import OfferTool
+from tools.retrieval import Retrieval
 from tools.toolbox import Toolbox
 
 LOG = logging.getLogger("safeconduct.service")
@@ -292,6 +293,14 @@ def make_toolbox(workspace: Workspace, database: Database, outbox: Path) -> Tool
         },
         outside=local,
     )
+
+
+def make_retrieval(workspace: Workspace, place: Place) -> Retrieval:
+    """What finds offers by meaning. Raises `ConfigurationError` where Chroma is not installed."""
+    from tools.chroma import ChromaRetrieval
+
+    texts = {name: f"{one.title}\n{one.description}" for name, one in workspace.offers.items()}
+    return ChromaRetrieval(place.retrieval, texts)
 
 
 def _smtp(entry: Any) -> Channel:

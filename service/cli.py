@@ -5,17 +5,18 @@ Only what a command needs is imported, where it is needed, so that `--help` answ
 
 from __future__ import annotations
 
-import getpass
 import importlib.util
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from domain.errors import ConfigurationError, LedgerBroken, SafeconductError
+from service.offers import offers
+from service.options import At, Audience, By, Json, Reason, Store, Workspace, print_lines
+from service.options import who as who_by
 from service.terminal import shown
 
 app = typer.Typer(
@@ -48,30 +49,9 @@ for name, group in (
     ("journeys", journeys),
     ("suppressions", suppressions),
     ("kill", kill),
+    ("offers", offers),
 ):
     app.add_typer(group, name=name, rich_help_panel=None)
-
-Workspace = Annotated[
-    Path | None,
-    typer.Option("--workspace", help="A workspace's folder. [default: here, else the starter]"),
-]
-Store = Annotated[
-    str | None,
-    typer.Option(
-        "--store", help="sqlite:///path or postgresql://host/db. [default: the workspace's]"
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-At = Annotated[
-    str | None,
-    typer.Option("--at", help="An instant, such as 2026-10-05T09:00:00Z. [default: now]"),
-]
-By = Annotated[str | None, typer.Option("--by", help="Who you are. [default: your login name]")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the record.")]
-Audience = Annotated[
-    Literal["customer", "agent", "auditor", "approver", "fraud"],
-    typer.Option("--audience", help="Who is to read it; some may not know of some rules."),
-]
 
 
 @app.command()
@@ -135,10 +115,10 @@ def explain(
     if grid:
         from service.funnels import grid_of
 
-        return _print(grid_of(workspace, store, decision, audience, as_json=as_json))
+        return print_lines(grid_of(workspace, store, decision, audience, as_json=as_json))
     from service.reports import explanation
 
-    return _print(explanation(workspace, store, decision, audience, as_json=as_json))
+    return print_lines(explanation(workspace, store, decision, audience, as_json=as_json))
 
 
 Since = Annotated[
@@ -162,7 +142,7 @@ def funnel(
     """Show how many candidates each stage let through, and which rules stopped the most."""
     from service.funnels import funnel_lines
 
-    return _print(funnel_lines(workspace, store, since, journey, as_json=as_json))
+    return print_lines(funnel_lines(workspace, store, since, journey, as_json=as_json))
 
 
 @app.command()
@@ -176,7 +156,7 @@ def arbitration(
     """Show which actions win over which, and how often that hangs on a single factor."""
     from service.funnels import arbitration_lines
 
-    return _print(arbitration_lines(workspace, store, since, journey, as_json=as_json))
+    return print_lines(arbitration_lines(workspace, store, since, journey, as_json=as_json))
 
 
 @app.command()
@@ -195,7 +175,7 @@ def decisions(
     """List the newest decisions."""
     from service.reports import decision_lines
 
-    return _print(decision_lines(workspace, store, profile, limit, as_json=as_json))
+    return print_lines(decision_lines(workspace, store, profile, limit, as_json=as_json))
 
 
 Journey = Annotated[
@@ -217,7 +197,7 @@ def learn(
     """Learn from the record what works: a new version of each journey's model."""
     from service.learning import learnt
 
-    return _print(learnt(workspace, store, journey, since, at, as_json=as_json))
+    return print_lines(learnt(workspace, store, journey, since, at, as_json=as_json))
 
 
 @app.command()
@@ -231,7 +211,7 @@ def outcomes(
     """Say what came of each journey, by arm, and its uplift against the holdout."""
     from service.learning import came_of_it
 
-    return _print(came_of_it(workspace, store, journey, at, as_json=as_json))
+    return print_lines(came_of_it(workspace, store, journey, at, as_json=as_json))
 
 
 @approvals.command("list")
@@ -245,7 +225,7 @@ def approvals_list(
     """List what waits for a person."""
     from service.reports import approval_lines
 
-    return _print(approval_lines(workspace, store, at, everything=everything, as_json=as_json))
+    return print_lines(approval_lines(workspace, store, at, everything=everything, as_json=as_json))
 
 
 @approvals.command("approve")
@@ -262,7 +242,7 @@ def approvals_approve(
     from service.desk import decide_approval
 
     return decide_approval(
-        workspace, store, approval, "approve", _who(by), reason, at, as_json=as_json
+        workspace, store, approval, "approve", who_by(by), reason, at, as_json=as_json
     )
 
 
@@ -280,7 +260,7 @@ def approvals_reject(
     from service.desk import decide_approval
 
     return decide_approval(
-        workspace, store, approval, "reject", _who(by), reason, at, as_json=as_json
+        workspace, store, approval, "reject", who_by(by), reason, at, as_json=as_json
     )
 
 
@@ -289,7 +269,7 @@ def ledger_verify(workspace: Workspace = None, store: Store = None, as_json: Jso
     """Check every row against its chain; exit with 1 at the first broken one."""
     from service.reports import verification
 
-    return _print(verification(workspace, store, as_json=as_json))
+    return print_lines(verification(workspace, store, as_json=as_json))
 
 
 @ledger.command("prune")
@@ -299,7 +279,7 @@ def ledger_prune(
     """Let go of decisions whose date has come; a signed tombstone stands for them."""
     from service.rights import prune_record
 
-    return _print(prune_record(workspace, store, at, as_json=as_json))
+    return print_lines(prune_record(workspace, store, at, as_json=as_json))
 
 
 @ledger.command("recompute")
@@ -309,7 +289,7 @@ def ledger_recompute(
     """Decide every recorded decision again; exit with 1 where one comes out otherwise."""
     from service.reports import recomputation
 
-    return _print(recomputation(workspace, store, as_json=as_json))
+    return print_lines(recomputation(workspace, store, as_json=as_json))
 
 
 @events.command("dead")
@@ -322,7 +302,7 @@ def events_dead(
     """List what could not be read, and why."""
     from service.reports import dead_lines
 
-    return _print(dead_lines(workspace, store, everything=everything, as_json=as_json))
+    return print_lines(dead_lines(workspace, store, everything=everything, as_json=as_json))
 
 
 @events.command("retry")
@@ -362,7 +342,7 @@ def profile_show(
     """Show a person's identifiers and where each came from, traits and consents."""
     from service.portraits import portrait
 
-    return _print(portrait(workspace, store, who, as_json=as_json))
+    return print_lines(portrait(workspace, store, who, as_json=as_json))
 
 
 Another = Annotated[str, typer.Argument(metavar="OTHER", help="The other one, in the same ways.")]
@@ -380,7 +360,7 @@ def profile_merge_preview(
     """Show what it would be for two people to be one; nothing changes."""
     from service.mergers import merge_preview
 
-    return _print(merge_preview(workspace, store, who, other, at, as_json=as_json))
+    return print_lines(merge_preview(workspace, store, who, other, at, as_json=as_json))
 
 
 @profile.command("merge")
@@ -397,8 +377,10 @@ def profile_merge(
     """Rule that two people are one, whatever their identifiers say."""
     from service.mergers import rule
 
-    said = {"by": _who(by), "reason": reason}
-    return _print(rule(workspace, store, who, other, at, together=True, **said, as_json=as_json))
+    said = {"by": who_by(by), "reason": reason}
+    return print_lines(
+        rule(workspace, store, who, other, at, together=True, **said, as_json=as_json)
+    )
 
 
 @profile.command("unmerge")
@@ -417,9 +399,11 @@ def profile_unmerge(
     from service.mergers import rule, unmerge_preview
 
     if preview:
-        return _print(unmerge_preview(workspace, store, who, other, at, as_json=as_json))
-    said = {"by": _who(by), "reason": reason}
-    return _print(rule(workspace, store, who, other, at, together=False, **said, as_json=as_json))
+        return print_lines(unmerge_preview(workspace, store, who, other, at, as_json=as_json))
+    said = {"by": who_by(by), "reason": reason}
+    return print_lines(
+        rule(workspace, store, who, other, at, together=False, **said, as_json=as_json)
+    )
 
 
 Received = Annotated[
@@ -445,8 +429,8 @@ def profile_export(
     """Print everything held on a person, as one JSON document."""
     from service.rights import Asked, export
 
-    asked = Asked(_who(by), reason, received, at)
-    return _print(export(workspace, store, who, audience, asked))
+    asked = Asked(who_by(by), reason, received, at)
+    return print_lines(export(workspace, store, who, audience, asked))
 
 
 @profile.command("erase")
@@ -464,8 +448,8 @@ def profile_erase(
     """Erase a person: what goes, what is kept, why and until when."""
     from service.rights import Asked, erase
 
-    asked = Asked(_who(by), reason, received, at)
-    return _print(erase(workspace, store, who, asked, yes=yes, as_json=as_json))
+    asked = Asked(who_by(by), reason, received, at)
+    return print_lines(erase(workspace, store, who, asked, yes=yes, as_json=as_json))
 
 
 @profile.command("object")
@@ -485,8 +469,8 @@ def profile_object(
     """Keep a person's objection: it holds at every address, present and future."""
     from service.rights import Asked, object_
 
-    asked = Asked(_who(by), reason, received, at)
-    return _print(object_(workspace, store, who, purpose, asked, as_json=as_json))
+    asked = Asked(who_by(by), reason, received, at)
+    return print_lines(object_(workspace, store, who, purpose, asked, as_json=as_json))
 
 
 @profile.command("restrict")
@@ -504,8 +488,8 @@ def profile_restrict(
     """Keep a person's data and use them for nothing but what must be done; or use them again."""
     from service.rights import Asked, restrict
 
-    asked = Asked(_who(by), reason, received, at)
-    return _print(restrict(workspace, store, who, turn, asked, as_json=as_json))
+    asked = Asked(who_by(by), reason, received, at)
+    return print_lines(restrict(workspace, store, who, turn, asked, as_json=as_json))
 
 
 @profile.command("rectify")
@@ -525,8 +509,8 @@ def profile_rectify(
     """Put a person's traits right."""
     from service.rights import Asked, rectify
 
-    asked = Asked(_who(by), reason, received, at)
-    return _print(rectify(workspace, store, who, traits, asked, as_json=as_json))
+    asked = Asked(who_by(by), reason, received, at)
+    return print_lines(rectify(workspace, store, who, traits, asked, as_json=as_json))
 
 
 @profile.command("hold")
@@ -543,8 +527,8 @@ def profile_hold(
     """Keep a person's data from being erased (a legal hold), or no longer."""
     from service.rights import Asked, hold
 
-    asked = Asked(_who(by), reason, None, at)
-    return _print(hold(workspace, store, who, turn, asked, as_json=as_json))
+    asked = Asked(who_by(by), reason, None, at)
+    return print_lines(hold(workspace, store, who, turn, asked, as_json=as_json))
 
 
 @profile.command("prune")
@@ -557,7 +541,7 @@ def profile_prune(
     """Destroy what was kept of erased people until a date that has come."""
     from service.rights import prune
 
-    return _print(prune(workspace, store, at, as_json=as_json))
+    return print_lines(prune(workspace, store, at, as_json=as_json))
 
 
 @profile.command("requests")
@@ -570,7 +554,7 @@ def profile_requests(
     """List what people asked about their data, what came of it, and when it is due."""
     from service.rights import listed
 
-    return _print(listed(workspace, store, only_open=only_open, as_json=as_json))
+    return print_lines(listed(workspace, store, only_open=only_open, as_json=as_json))
 
 
 @profile.command("proposals")
@@ -589,7 +573,7 @@ def profile_proposals(
     """Show who may be one person with whom, and what speaks for it; nothing is merged."""
     from service.proposals import proposed
 
-    return _print(proposed(workspace, store, who, min_probability, as_json=as_json))
+    return print_lines(proposed(workspace, store, who, min_probability, as_json=as_json))
 
 
 @consent.command("show")
@@ -603,7 +587,7 @@ def consent_show(
     """Show what the ledger answers now, by brand, channel, purpose and address, and why."""
     from service.portraits import consent_answers
 
-    return _print(consent_answers(workspace, store, who, at, as_json=as_json))
+    return print_lines(consent_answers(workspace, store, who, at, as_json=as_json))
 
 
 @consent.command("unsubscribe")
@@ -621,7 +605,7 @@ def consent_unsubscribe(
     from service.subscriptions import Method, unsubscribe
 
     method: Method = "GET" if get else "POST"
-    return _print(unsubscribe(workspace, store, token, method, at, as_json=as_json))
+    return print_lines(unsubscribe(workspace, store, token, method, at, as_json=as_json))
 
 
 Source = Annotated[str, typer.Option("--source", help="Whose list it is; kept with every line.")]
@@ -670,9 +654,11 @@ def consent_set(
         "wording": wording,
         "expires_at": expires_at,
         "reason": reason or None,
-        "by": _who(by),
+        "by": who_by(by),
     }
-    return _print(set_consent(workspace, store, who, value, scope, evidence, at, as_json=as_json))
+    return print_lines(
+        set_consent(workspace, store, who, value, scope, evidence, at, as_json=as_json)
+    )
 
 
 @consent.command("import")
@@ -699,7 +685,7 @@ def consent_import(
     summary, code = import_lists(
         files, workspace, store, source=source, by=by, at=at, as_json=as_json, strict=strict
     )
-    _print(summary)
+    print_lines(summary)
     return code
 
 
@@ -718,7 +704,7 @@ def consent_export(
     """Print the ledger as consent records after ISO/IEC TS 27560."""
     from service.consent_records import exported
 
-    return _print(exported(workspace, store, who, json_lines=json_lines))
+    return print_lines(exported(workspace, store, who, json_lines=json_lines))
 
 
 @policies.command("test")
@@ -727,7 +713,7 @@ def policies_test(workspace: Workspace = None, as_json: Json = False) -> int:
     from service.policy_files import test_lines
 
     lines, code = test_lines(workspace, as_json=as_json)
-    _print(lines)
+    print_lines(lines)
     return code
 
 
@@ -737,7 +723,7 @@ def policies_check(workspace: Workspace = None, as_json: Json = False) -> int:
     from service.policy_files import check_lines
 
     lines, code = check_lines(workspace, as_json=as_json)
-    _print(lines)
+    print_lines(lines)
     return code
 
 
@@ -764,8 +750,8 @@ def policies_explain(
     """Say why an action is possible for somebody, or why not, and when; nothing is done."""
     from service.questions import Asked, answered
 
-    asked = Asked(profile, action, journey, properties or [], audience, _who(by), at)
-    return _print(answered(workspace, store, asked, as_json=as_json))
+    asked = Asked(profile, action, journey, properties or [], audience, who_by(by), at)
+    return print_lines(answered(workspace, store, asked, as_json=as_json))
 
 
 @journeys.command("list")
@@ -775,7 +761,7 @@ def journeys_list(
     """List who is on each journey, who owns it, and by when it is to be reviewed."""
     from service.journeys import list_lines
 
-    return _print(list_lines(workspace, store, at, as_json=as_json))
+    return print_lines(list_lines(workspace, store, at, as_json=as_json))
 
 
 @journeys.command("show")
@@ -789,7 +775,7 @@ def journeys_show(
     """Say what a journey's file means, and how many customers are on it."""
     from service.journeys import show_lines
 
-    return _print(show_lines(workspace, store, journey, at, as_json=as_json))
+    return print_lines(show_lines(workspace, store, journey, at, as_json=as_json))
 
 
 @journeys.command("check")
@@ -798,7 +784,7 @@ def journeys_check(workspace: Workspace = None, as_json: Json = False, at: At = 
     from service.journeys import check_lines
 
     lines, code = check_lines(workspace, at, as_json=as_json)
-    _print(lines)
+    print_lines(lines)
     return code
 
 
@@ -815,7 +801,7 @@ def journeys_draw(
     """Draw what begins journeys, what they may do and how they end, as SVG."""
     from service.journeys import draw_lines
 
-    return _print(draw_lines(workspace, named or [], output))
+    return print_lines(draw_lines(workspace, named or [], output))
 
 
 @suppressions.command("list")
@@ -834,7 +820,7 @@ def suppressions_list(
     """List what is blocked, for whom, since when and why."""
     from service.suppressions import listed
 
-    return _print(
+    return print_lines(
         listed(workspace, store, who, audience, at, everything=everything, as_json=as_json)
     )
 
@@ -875,9 +861,17 @@ def suppressions_add(
     from service.suppressions import Wanted, add
 
     wanted = Wanted(
-        target, address, brand, channels or (), blocks, reason, expires_at, shown_to or (), _who(by)
+        target,
+        address,
+        brand,
+        channels or (),
+        blocks,
+        reason,
+        expires_at,
+        shown_to or (),
+        who_by(by),
     )
-    return _print(add(workspace, store, who, wanted, at, as_json=as_json))
+    return print_lines(add(workspace, store, who, wanted, at, as_json=as_json))
 
 
 @suppressions.command("lift")
@@ -893,7 +887,7 @@ def suppressions_lift(
     """End a suppression, where an operator may: not a spam complaint, nor an erasure's."""
     from service.suppressions import lift
 
-    return _print(lift(workspace, store, suppression, _who(by), reason, at, as_json=as_json))
+    return print_lines(lift(workspace, store, suppression, who_by(by), reason, at, as_json=as_json))
 
 
 @kill.command("on")
@@ -908,7 +902,7 @@ def kill_on(
     """Stop a scope from the next dispatch on; without --by, whoever is logged in may."""
     from service.desk import stop
 
-    return stop(workspace, store, scope, reason, _who(by), at, operator=_who(None))
+    return stop(workspace, store, scope, reason, who_by(by), at, operator=who_by(None))
 
 
 @kill.command("off")
@@ -924,7 +918,7 @@ def kill_off(
     """Let a scope go on, once a second person has asked for it; what it held is asked again."""
     from service.desk import restart
 
-    return restart(workspace, store, scope, reason, _who(by), at, as_json=as_json)
+    return restart(workspace, store, scope, reason, who_by(by), at, as_json=as_json)
 
 
 @kill.command("list")
@@ -940,22 +934,9 @@ def kill_list(
     """List what is stopped."""
     from service.reports import switch_lines
 
-    return _print(switch_lines(workspace, store, scope, everything=everything, as_json=as_json))
-
-
-def _print(lines: Any) -> int:
-    for line in lines:
-        print(shown(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)))
-    return 0
-
-
-def _who(by: str | None) -> str:
-    if by is not None:
-        return by
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no name for this user id
-        return f"uid-{os.getuid()}"
+    return print_lines(
+        switch_lines(workspace, store, scope, everything=everything, as_json=as_json)
+    )
 
 
 PACKAGES = ("agents", "domain", "evals", "policies", "profiles", "store", "tools", "traces")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, select
 
-from agents import erasure, passes
+from agents import erasure, grants, passes
 from agents.steps import BATCH_MAX, Line
 from agents.supervisor import Decide
 from agents.workspace import Workspace
@@ -65,7 +65,7 @@ class Run:
     async def over(self, items: Iterable[Event | DeadRow]) -> None:
         """Decide about every event, in order; nothing is dropped silently."""
         await self._begin()
-        self._next_due = passes.next_due(self._assembly.database)
+        self._next_due = self._first_due()
         for item in items:
             self.rows += 1
             if isinstance(item, DeadRow):
@@ -82,7 +82,7 @@ class Run:
         """Settle what an earlier process left, and ask again about everything due by `now`."""
         self.now = now
         await self._begin()
-        self._next_due = passes.next_due(self._assembly.database)
+        self._next_due = self._first_due()
         await self.advance(now)
         self._deps.commit([])
 
@@ -99,10 +99,19 @@ class Run:
     async def advance(self, now: datetime) -> None:
         """Ask again about everything that is due by `now`, in the order in which it fell due."""
         while self._next_due is not None and self._next_due <= now:
-            arrivals = passes.due(self._deps, now, BATCH_MAX)
-            if arrivals:
-                await self._settle(arrivals)
-            self._next_due = passes.next_due(self._assembly.database)
+            if not grants.expire(self._deps, self._next_due):
+                until = grants.next_expiry(self._assembly.database)
+                until = now if until is None else min(now, until)
+                arrivals = passes.due(self._deps, until, BATCH_MAX)
+                if arrivals:
+                    await self._settle(arrivals)
+            self._next_due = self._first_due()
+
+    def _first_due(self) -> datetime | None:
+        """When something is to happen next: a question asked again, or a grant that expires."""
+        database = self._assembly.database
+        found = (passes.next_due(database), grants.next_expiry(database))
+        return min((at for at in found if at is not None), default=None)
 
     async def _take(self, event: Event) -> None:
         at = event.occurred_at or event.received_at
@@ -131,7 +140,7 @@ class Run:
             arrivals, self._waiting = self._waiting, []
             self._named.clear()
             await self._settle(arrivals)
-            self._next_due = passes.next_due(self._assembly.database)
+            self._next_due = self._first_due()
 
     async def _settle(self, arrivals: list[Arrival]) -> None:
         for line in await self._decide(arrivals):

@@ -34,6 +34,11 @@ class Place:
         """The local outbox."""
         return self.home / "outbox"
 
+    @property
+    def retrieval(self) -> Path:
+        """What offers are found by; it is made from the workspace, and anew where it is lost."""
+        return self.home / "retrieval"
+
 
 def find_workspace(given: Path | None) -> Place:
     """The folder given, else the current one if it holds `settings.toml`, else the starter.

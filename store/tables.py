@@ -322,6 +322,8 @@ outcomes = Table(
     Column("code", String),
     Column("at", _AT, nullable=False),
     Column("detail", Text, nullable=False),
+    # Who did it, where a colleague did.
+    Column("by", String),
     Index(None, "decision_id"),
 )
 
@@ -454,9 +456,22 @@ grants = Table(
     Column("brand", String, nullable=False),
     Column("profile_id", String, nullable=False),
     Column("decision_id", String, nullable=False),
+    # reserved -> granted -> redeemed | expired | revoked; or released, where nothing came of it.
     Column("state", String, nullable=False),
     Column("at", _AT, nullable=False),
+    Column("expires_at", _AT),
+    Column("ended_at", _AT),
+    # Whether what was not used went back into stock.
+    Column("returned", Integer, nullable=False),
     Index(None, "profile_id"),
+    Index(None, "decision_id"),
+)
+Index(
+    "ix_grants_expiring",
+    grants.c.expires_at,
+    grants.c.grant_id,
+    sqlite_where=grants.c.state == "granted",
+    postgresql_where=grants.c.state == "granted",
 )
 
 cases = Table(

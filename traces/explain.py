@@ -121,10 +121,17 @@ def as_json(explanation: Explanation, audience: Audience) -> dict[str, Any]:
         "proposal_hash": explanation.proposal_hash,
         "approval_votes": [_dated(vote) for vote in explanation.votes],
         "steps": [dict(step) for step in explanation.steps],
-        "outcome": [_dated(outcome) for outcome in explanation.outcomes],
+        "outcome": [_dated(_disclosed(one, audience)) for one in explanation.outcomes],
         "later": [dict(child) for child in explanation.children],
         "recomputed": {None: "impossible", True: "same", False: "different"}[explanation.same],
     }
+
+
+def _disclosed(outcome: Mapping[str, Any], audience: Audience) -> Mapping[str, Any]:
+    """What became of a step; who of us ended it, and what they wrote, is not for customers."""
+    if audience != "customer" or outcome["by"] is None:
+        return outcome
+    return {**outcome, "by": "unavailable", "detail": "unavailable"}
 
 
 def _said(explanation: Explanation, audience: Audience) -> dict[str, Any]:
@@ -391,9 +398,11 @@ def _what_became_of_it(explanation: Explanation) -> list[str]:
         lines.append(f"  {vote['at']:%H:%M:%SZ}  {vote['by']} said {vote['vote']}{why}")
     for outcome in explanation.outcomes:
         code = f" ({outcome['code']})" if outcome["code"] else ""
+        by = f" by {outcome['by']}" if outcome["by"] else ""
+        day = "" if outcome["at"].date() == explanation.decision.at.date() else "%Y-%m-%d "
         lines.append(
-            f"  {outcome['at']:%H:%M:%SZ}  step {outcome['step']}: "
-            f"{outcome['state']}{code}  {outcome['detail']}".rstrip()
+            f"  {outcome['at']:{day}%H:%M:%SZ}  step {outcome['step']}: "
+            f"{outcome['state']}{code}{by}  {outcome['detail']}".rstrip()
         )
     known = {outcome["step"] for outcome in explanation.outcomes}
     for step in explanation.steps:

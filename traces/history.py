@@ -82,6 +82,7 @@ _OUTCOMES = Statement(
         t.outcomes.c.code,
         t.outcomes.c.detail,
         t.outcomes.c.at,
+        t.outcomes.c.by,
     )
     .where(t.outcomes.c.decision_id == bindparam("decision"))
     .order_by(t.outcomes.c.n)
@@ -278,8 +279,8 @@ class History:
         return [Kept(self._database, row) for row in reversed(rows)]
 
     def outcomes(self, decision_id: str) -> list[dict[str, Any]]:
-        """What became of a decision's steps, in the order it became known."""
-        names = ("step", "state", "code", "detail", "at")
+        """What became of a decision's steps, in the order it became known; `by` is a colleague."""
+        names = ("step", "state", "code", "detail", "at", "by")
         rows = self._database.rows(_OUTCOMES, decision=decision_id)
         return [{**dict(zip(names, row, strict=True)), "at": instant(row[4])} for row in rows]
 

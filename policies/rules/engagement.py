@@ -1,4 +1,4 @@
-"""Rules that a workspace writes: CEL conditions for engagement and approval, and offers' stock."""
+"""Rules that a workspace writes: CEL conditions for engagement and approval."""
 
 from __future__ import annotations
 
@@ -132,63 +132,6 @@ class ApprovalRule(Speaker):
             read=self.reads(question),
             counterfactual=f"an approval by role `{self.role}`",
         )
-
-
-def stale(rule: EngagementRule | ApprovalRule, question: Question) -> Finding | None:
-    """Forbids where the rule reads what a source told that is silent for longer than it may be.
-
-    What such a rule finds may have changed since, and nobody would know.
-    """
-    found = question.context.stale
-    name = next((name for name in rule.condition.reads if name in found), None)
-    if name is None or (isinstance(rule, EngagementRule) and not rule.concerns(question)):
-        return None
-    return rule.forbid(
-        "stale_context",
-        f"`{name}` may be out of date: source `{found[name]}` has told nothing for longer than its "
-        "`max_lag`",
-        read=rule.reads(question),
-        counterfactual=f"an event from source `{found[name]}`",
-    )
-
-
-class OfferLeft(Speaker):
-    """An offer can be promised only while there is some left and it is valid."""
-
-    stage = "eligibility"
-    __slots__ = ("_offers",)
-
-    def __init__(self, offers: Mapping[str, Any]) -> None:
-        super().__init__("offer-left", "policies/rules/engagement.py")
-        self._offers = offers
-
-    def reads(self, question: Question) -> Mapping[str, Any]:
-        """What is left of the offer, and until when it is valid."""
-        name = question.candidate.action.offer
-        if name is None:
-            return {}
-        state = question.context.offers.get(name)
-        offer = self._offers.get(name)
-        return {
-            "offer": name,
-            "left": state.left if state else 0,
-            "valid_until": offer.valid_until if offer else None,
-        }
-
-    def ask(self, question: Question) -> Finding:
-        """Forbids promising what is not there."""
-        name = question.candidate.action.offer
-        if name is None:
-            return self.passed
-        offer = self._offers.get(name)
-        state = question.context.offers.get(name)
-        if offer is None or state is None or state.left <= 0:
-            reason = f"none of `{name}` is left"
-        elif offer.valid_until is not None and question.at >= offer.valid_until:
-            reason = f"`{name}` has ended"
-        else:
-            return self.passed
-        return self.forbid("offer_unavailable", reason, read=self.reads(question))
 
 
 class HumanDecision(Speaker):

@@ -38,8 +38,9 @@ from domain.verdict import (
     is_time_bound,
     objections,
 )
+from policies.expressions import compile_condition
 from policies.guard import PERMIT_TTL, Guard
-from policies.policy_set import BUILT_IN_RULES
+from policies.policy_set import BUILT_IN_FIELDS, BUILT_IN_RULES
 from policies.question import Question, Speaker
 from tests import world
 from tests.world import NOW, at, candidate, contact, context, denial, grant, point, sms
@@ -244,7 +245,12 @@ def test_every_rule_is_listed_once(of: Candidate, asked: Context) -> None:
 
 def test_built_in_rules_are_the_guards() -> None:
     """The names that workspaces may not use are those of the guard's own rules."""
-    assert tuple(rule.id for rule in OPEN.rules) == BUILT_IN_RULES
+    labels = {label.name: label for label in BUILT_IN_FIELDS}
+    condition = compile_condition("signal.open_cases == 0", labels, shown_as="offers.yaml", line=1)
+    full = replace(OFFER, brands=frozenset({"shop"}), exclusive=("vouchers",), per_person=1)
+    by = Guard(world.policies({}), {"voucher": full}, {"voucher": condition})
+    assert tuple(rule.id for rule in by.rules) == BUILT_IN_RULES
+    assert {rule.id for rule in OPEN.rules} < set(BUILT_IN_RULES)
 
 
 @PROPERTY

@@ -234,8 +234,13 @@ def upgrade() -> None:
     sa.Column('decision_id', STRING, nullable=False),
     sa.Column('state', STRING, nullable=False),
     sa.Column('at', sa.BigInteger(), nullable=False),
+    sa.Column('expires_at', sa.BigInteger(), nullable=True),
+    sa.Column('ended_at', sa.BigInteger(), nullable=True),
+    sa.Column('returned', sa.Integer(), nullable=False),
     sa.PrimaryKeyConstraint('grant_id', name=op.f('pk_grants'))
     )
+    op.create_index(op.f('ix_grants_decision_id'), 'grants', ['decision_id'], unique=False)
+    op.create_index('ix_grants_expiring', 'grants', ['expires_at', 'grant_id'], unique=False, sqlite_where=sa.text("state = 'granted'"), postgresql_where=sa.text("state = 'granted'"))
     op.create_index(op.f('ix_grants_profile_id'), 'grants', ['profile_id'], unique=False)
     op.create_table('identifiers',
     sa.Column('ref', STRING, nullable=False),
@@ -372,6 +377,7 @@ def upgrade() -> None:
     sa.Column('code', STRING, nullable=True),
     sa.Column('at', sa.BigInteger(), nullable=False),
     sa.Column('detail', TEXT, nullable=False),
+    sa.Column('by', STRING, nullable=True),
     sa.PrimaryKeyConstraint('outcome_id', name=op.f('pk_outcomes'))
     )
     op.create_index(op.f('ix_outcomes_decision_id'), 'outcomes', ['decision_id'], unique=False)
@@ -513,6 +519,8 @@ def downgrade() -> None:
     op.drop_index(op.f('ix_logouts_profile_id'), table_name='logouts')
     op.drop_table('logouts')
     op.drop_index(op.f('ix_grants_profile_id'), table_name='grants')
+    op.drop_index('ix_grants_expiring', table_name='grants', sqlite_where=sa.text("state = 'granted'"), postgresql_where=sa.text("state = 'granted'"))
+    op.drop_index(op.f('ix_grants_decision_id'), table_name='grants')
     op.drop_table('grants')
     op.drop_table('events')
     op.drop_index(op.f('ix_decisions_profile_id_n'), table_name='decisions')
