@@ -81,7 +81,7 @@ class OfferEntry(Strict):
     worth: MoneyText = Field(examples=["5.00 EUR"])
     stock: int = Field(ge=0, le=10**9, examples=[100])
     description: Text = ""
-    eligible: str | None = Field(default=None, examples=["signal.purchases_90d > 0"])
+    eligible: str | None = Field(default=None, examples=["signal.open_cases == 0"])
     valid_from: Instant | None = None
     valid_until: Instant | None = None
     brands: list[Id] | None = Field(default=None, min_length=1, max_length=100)

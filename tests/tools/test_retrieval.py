@@ -224,13 +224,10 @@ def test_vectors_that_somebody_changed_are_not_believed(tmp_path: Path) -> None:
 
     for n in range(2):
         (path,) = folders(folder)
-        with closing(
-            chromadb.PersistentClient(
-                path=str(path), settings=chromadb.config.Settings(anonymized_telemetry=False)
-            )
-        ) as client:
-            kept = client.get_collection("texts", embedding_function=None)
-            list(changes(kept))[n]()
+        quiet = chromadb.config.Settings(anonymized_telemetry=False)
+        client: Any = chromadb.PersistentClient(path=str(path), settings=quiet)
+        with closing(client):
+            list(changes(client.get_collection("texts", embedding_function=None)))[n]()
         assert searched(folder, CATALOGUE) == RIGHT
         assert folders(folder) != [path]
 
