@@ -284,6 +284,8 @@ class Notes:
         cancel(work, people, scope, now, late_since(event))
         if said.holds_rest:
             ask_again(work, people, Scope(), now)
+        elif said.blocks in ("all", "all_but_mandatory"):  # also what went without a yes
+            ask_again(work, people, replace(scope, purposes=None), now)
 
     def _note_lift(self, draft: Draft, said: consents.Lift, snapshot: Snapshot) -> None:
         """Write down, in the chain that the block stands in, that it is lifted."""

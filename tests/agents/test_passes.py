@@ -266,3 +266,40 @@ def test_a_rule_that_holds_and_would_pass_now_is_not_asked_for_ever(
             ("02.000Z", "held"),
             ("03.000Z", "held"),
         ]
+
+
+@pytest.mark.parametrize("blocks", ["all", "all_but_mandatory"])
+def test_a_block_of_everything_ends_what_waits_without_a_yes_too(
+    tmp_path: Path, blocks: str
+) -> None:
+    """What is exempt and held for the night is asked again at once; something else is done."""
+    night = {
+        "policies/contact.yaml": (
+            "channels: [sms]\n    window",
+            "channels: [sms, email]\n    window",
+        )
+    }
+    with open_shop(tmp_path / "w", changes=night) as shop:
+        shop.run(
+            consent(
+                "granted",
+                "2026-10-05T09:00:00Z",
+                email="a@shop.example",
+                phone=PHONE,
+                channel="sms",
+            )
+        )
+        held = shop.one(row("checkout_failed", "2026-10-05T20:30:00Z", order_id="o-1"))
+        assert (held["action"], held["code"]) == ("checkout_help", "quiet_hours")
+        lines = shop.run(
+            row(
+                "suppression_added",
+                "2026-10-05T21:00:00Z",
+                target="person",
+                blocks=blocks,
+                reason="x",
+            )
+        )
+        (after,) = [line for line in lines if line["pass"] == "release"]
+        assert after["action"] == "open_checkout_case"  # which is for colleagues
+        assert not shop.sent("email")
