@@ -11,8 +11,12 @@ import pytest
 from agents import grants
 from agents.reconsider import explain
 from agents.record import read_record
+from agents.supervisor import through_graph
 from domain.errors import LedgerBroken, UsageError
+from profiles.arrivals import Arrival
+from store.work import Work
 from tests.shop import Shop, at, consent, open_shop, row
+from tools.toolbox import Intent, Outcome
 from traces.explain import as_json as explained
 from traces.ledger import verify
 
@@ -241,3 +245,62 @@ def _state(shop: Shop) -> Any:
     data = shop.deps.history.get(line["decision_id"]).record()
     assert data is not None
     return read_record(data).context.offers["voucher_5"]
+
+
+@pytest.mark.parametrize("rule", ["per_person: 1", "exclusive: [vouchers]"])
+def test_what_waits_for_a_yes_does_not_stand_in_its_own_way(
+    tmp_path: Path, store: str, rule: str
+) -> None:
+    """The reservation of the pass before is this pass's own; another's still counts."""
+    key, _, value = rule.partition(": ")
+    rules = {"offers.yaml": ("    stock: 50", f"    stock: 50\n    {key}: {value}")}
+    with open_shop(tmp_path / "w", store=store, changes=rules) as shop:
+        shop.run(said_yes("c-1"), row("self_service_failed", FIRST, topic="returns"))
+        asked = shop.one(row("contact_opened", "2026-10-05T09:10:00Z", topic="returns"))
+        assert asked["held_for"] == "approval"
+        again = shop.one(row("contact_opened", "2026-10-05T09:20:00Z", topic="returns", id="2"))
+        assert again["held_for"] != "approval"  # one is reserved
+        (approval,) = shop.rows("approvals")
+        shop.vote(approval["approval_id"], "approve", "2026-10-05T09:30:00Z")
+        done = shop.wake("2026-10-05T09:30:00Z")
+        assert [line["verdict"] for line in done if line["pass"] == "approval"] == ["permitted"]
+        assert taken(shop, "voucher_25") == 1
+
+
+def test_what_was_used_is_not_given_back_by_a_message_that_failed(tmp_path: Path) -> None:
+    """Used while the message about it was on its way: the use stands, and so does its stock."""
+    with open_shop(tmp_path / "w", changes=catalogue()) as shop:
+        execute, decide = shop.deps.toolbox.execute, through_graph(shop.deps)
+        (used,) = shop.read(row("offer_redeemed", SECOND, offer="voucher_5"))
+
+        async def meddle(intent: Intent, work: Work) -> Outcome:
+            if intent.tool != "message":
+                return await execute(intent, work)
+            await decide([Arrival(used, at(SECOND))])
+            return Outcome("failed", "the mailbox is full")
+
+        shop.deps.toolbox.execute = meddle  # type: ignore[method-assign]
+        welcomed(shop)
+        assert (held(shop)["state"], taken(shop)) == ("redeemed", 1)
+        verify(shop.database)
+
+
+def test_what_is_granted_without_a_word_can_be_used_at_once(tmp_path: Path) -> None:
+    """A grant is written when it is made; it does not wait for the next commit."""
+    silent = "    tool: message\n    channel: email\n    purpose: marketing\n    topic: welcome\n"
+    with open_shop(tmp_path / "w", changes=catalogue()):
+        pass
+    actions = tmp_path / "w" / "actions.yaml"
+    head, _, tail = actions.read_text().partition("  welcome_voucher:\n")
+    _, _, rest = tail.partition("    offer: voucher_5\n")
+    assert silent in tail
+    made = '    title: "Welcome with a voucher"\n    tool: offer\n    purpose: marketing\n'
+    actions.write_text(f"{head}  welcome_voucher:\n{made}    offer: voucher_5\n{rest}")
+    with open_shop(tmp_path / "w") as shop:
+        lines = shop.run(
+            said_yes("c-1"),
+            row("signed_up", FIRST),
+            row("offer_redeemed", FIRST, offer="voucher_5"),
+        )
+        assert [line["verdict"] for line in lines] == ["none", "permitted", "none"]
+        assert held(shop)["state"] == "redeemed"
