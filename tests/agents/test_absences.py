@@ -421,10 +421,10 @@ def test_what_the_event_itself_holds_in_reserve_stays_reserved(tmp_path: Path) -
             if begun["verdict"] == "held":  # one in ten is held out
                 break
         assert begun["held_for"] == "approval"
-        (kept,) = [one for one in shop.rows("contacts") if one["state"] == "reserved"]
+        (kept,) = [one for one in shop.rows("contacts") if one["state"] == "held"]
         after = absences(shop.wake("2026-10-05T10:45:00Z"))
         assert after[-1] == ("10:30:00", "denied", "no_action", "frequency_cap")
-        assert [one for one in shop.rows("contacts") if one["state"] == "reserved"] == [kept]
+        assert [one for one in shop.rows("contacts") if one["state"] == "held"] == [kept]
         assert [one["state"] for one in shop.rows("approvals")] == ["pending"]
         check(shop)
 

@@ -157,9 +157,10 @@ def _a_yes_never_expires(patch: pytest.MonkeyPatch) -> None:
 def _one_rule_skipped(patch: pytest.MonkeyPatch) -> None:
     made = Guard.__init__
 
-    def fewer(self: Guard, policies: Any, offers: Any) -> None:
-        made(self, policies, offers)
+    def fewer(self: Guard, *given: Any) -> None:
+        made(self, *given)
         self.rules = tuple(rule for rule in self.rules if not isinstance(rule, CoolOff))
+        self._asks = tuple(rule.ask for rule in self.rules)
 
     patch.setattr(Guard, "__init__", fewer)
 
@@ -183,10 +184,11 @@ def _short_circuit(patch: pytest.MonkeyPatch) -> None:
 def _first_cap_only(patch: pytest.MonkeyPatch) -> None:
     made = Guard.__init__
 
-    def ordered(self: Guard, policies: Any, offers: Any) -> None:
-        made(self, policies, offers)
+    def ordered(self: Guard, *given: Any) -> None:
+        made(self, *given)
         caps = [rule for rule in self.rules if isinstance(rule, FrequencyCap)]
         self.rules = tuple(rule for rule in self.rules if rule not in caps[1:])
+        self._asks = tuple(rule.ask for rule in self.rules)
 
     patch.setattr(Guard, "__init__", ordered)
 

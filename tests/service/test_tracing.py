@@ -183,8 +183,8 @@ def test_the_standard_variables_switch_spans_on_and_off(
             "`OTEL_TRACES_EXPORTER`: no exporter of spans `zipkin`",
         ),
         (
-            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
-            "otlp_proto_grpc",
+            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon"},
+            "no exporter of spans `carrier-pigeon` is installed",
         ),
         ({"OTEL_TRACES_EXPORTER": "console", "OTEL_TRACES_SAMPLER_ARG": "7"}, "`7` is no ratio"),
         (
