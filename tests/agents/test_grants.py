@@ -14,6 +14,7 @@ from agents.record import read_record
 from agents.supervisor import through_graph
 from domain.errors import LedgerBroken, UsageError
 from profiles.arrivals import Arrival
+from service.cli import main
 from store.work import Work
 from tests.shop import Shop, at, consent, open_shop, row
 from tools.toolbox import Intent, Outcome
@@ -304,3 +305,73 @@ def test_what_is_granted_without_a_word_can_be_used_at_once(tmp_path: Path) -> N
         )
         assert [line["verdict"] for line in lines] == ["none", "permitted", "none"]
         assert held(shop)["state"] == "redeemed"
+
+
+def test_who_uses_a_voucher_may_be_given_another_by_the_same_event(tmp_path: Path) -> None:
+    """What the event says was used is not held in its own decision."""
+    rules = {
+        **catalogue(exclusive="[vouchers]"),
+        "journeys/abandoned_cart.yaml": ("trigger: cart_abandoned", "trigger: offer_redeemed"),
+    }
+    with open_shop(tmp_path / "w", changes=rules) as shop:
+        welcomed(shop)
+        line = shop.one(row("offer_redeemed", SECOND, offer="voucher_5", cart_id="k-1"))
+        data = shop.deps.history.get(line["decision_id"]).record()
+        assert data is not None
+        state = read_record(data).context.offers["voucher_5"]
+        assert (state.held, state.given) == (False, 1)
+
+
+ZONED = """
+quiet_hours:
+  - id: mail-hours
+    channels: [email]
+    window: "08:00-21:00"
+    reason: "not at night"
+"""
+
+
+def test_stock_that_comes_back_is_there_for_whoever_comes_next(tmp_path: Path) -> None:
+    """Two wait for their mornings; in one wake the grant expires between them, and in order."""
+    rules = catalogue(stock=1, expires_after="810m", returns="true")
+    with open_shop(tmp_path / "w", changes=rules):
+        pass
+    contact = tmp_path / "w" / "policies" / "contact.yaml"
+    contact.write_text(contact.read_text().partition("quiet_hours:")[0] + ZONED)
+    zones = {"c-1": "Europe/Berlin", "c-2": "Europe/Berlin", "c-3": "Europe/London"}
+    with open_shop(tmp_path / "w") as shop:
+        for user, zone in zones.items():
+            yes = said_yes(user)
+            shop.run({**yes, "traits": {"time_zone": zone}})
+        lines = [
+            shop.one(row("signed_up", when, user))
+            for user, when in (
+                ("c-1", "2026-10-05T17:00:00Z"),
+                ("c-2", "2026-10-05T20:30:00Z"),
+                ("c-3", "2026-10-05T20:31:00Z"),
+            )
+        ]
+        assert [line["verdict"] for line in lines] == ["permitted", "held", "held"]
+        passes = shop.wake("2026-10-06T12:00:00Z")
+        assert [(line["at"][11:16], line["action"]) for line in passes] == [
+            ("06:00", "welcome_email"),
+            ("07:00", "welcome_voucher"),
+        ]
+        assert ends(shop) == ["expired"]
+
+
+def test_a_grant_outlives_whoever_is_erased_and_ends_all_the_same(tmp_path: Path) -> None:
+    """Nothing that is kept of it names anybody; it expires, and the record verifies."""
+    folder = tmp_path / "w"
+    rules = catalogue(expires_after="7d", returns="true")
+    with open_shop(folder, store=None, changes=rules) as shop:
+        welcomed(shop, "customer-zq-77")
+    given = ["--yes", "--reason", "asked", "--by", "ida", "--at", SECOND]
+    who = "user_id:customer-zq-77"
+    assert main(["profile", "erase", who, *given, "--workspace", str(folder)]) == 0
+    with open_shop(folder, store=None) as shop:
+        assert held(shop)["state"] == "granted"
+        shop.wake("2026-11-05T09:00:00Z")
+        assert (held(shop)["state"], taken(shop)) == ("expired", 0)
+        assert "zq-77" not in str(shop.rows("grants")) + str(shop.rows("outcomes"))
+        verify(shop.database)
