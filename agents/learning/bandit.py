@@ -67,7 +67,7 @@ class Bandit:
             predicted = self._model.predict(_examples(options, facts))
         weighed = [p * option.worth for p, option in zip(predicted, options, strict=True)]
         whole = fsum(weighed)
-        if whole <= 0:
+        if not whole > 0:  # nor where the library has made no number of it
             return greedy(options, self.success(options, facts))
         return tuple(one / whole for one in weighed)
 

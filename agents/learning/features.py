@@ -13,13 +13,15 @@ TRAIN = "train"
 FEATURES_MAX = 32
 VALUE_CHARACTERS_MAX = 64
 NUMBER_MAX = 1e12
+NUMBER_MIN = 1e-9
 
 
 def facts(journey: Journey, context: Context) -> Facts:
     """The journey's features that are there, and not out of date.
 
     A text x is the feature `name=x` of 1 (its first characters), true is 1, and a number v is
-    sign(v) ln(1 + |v|), so that prices and counts are of one size; beyond 10^12 all are alike.
+    sign(v) ln(1 + |v|), so that prices and counts are of one size; beyond 10^12 all are alike, and
+    nearer to 0 than 10^-9, which single precision cannot square, all are 0.
     """
     found: list[tuple[str, float]] = []
     for name in journey.features:
@@ -29,6 +31,7 @@ def facts(journey: Journey, context: Context) -> Facts:
         elif isinstance(value, int | float):
             if value == value:  # is a number
                 within = max(-NUMBER_MAX, min(NUMBER_MAX, value))
+                within = 0.0 if abs(within) < NUMBER_MIN else within
                 found.append((name, copysign(log1p(abs(within)), within)))
         elif isinstance(value, str):
             text = value[:VALUE_CHARACTERS_MAX].encode(errors="replace").decode()

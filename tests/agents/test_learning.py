@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.learning.bandit import Bandit
@@ -156,6 +156,7 @@ def test_draws_are_as_probable_as_they_say() -> None:
         ),
     )
 )
+@example({"event.a": "", "event.b": 6.065987967609388e-209})
 def test_whatever_a_field_holds_can_be_learnt_from(fields: dict[str, Any]) -> None:
     """Any text, number or truth becomes a feature that both models take; what is stale, none."""
     names = ("event.a", "event.b", "event.c", "signal.d")
