@@ -19,6 +19,7 @@ from domain.proposal import Candidate
 from policies.documents import Document, parse_yaml
 from policies.formulas import Both, Formula, can_be, implies
 from policies.rules.engagement import EngagementRule
+from policies.troubles import Trouble
 
 CheckName = Literal[
     "goal-is-beginning",
@@ -31,19 +32,6 @@ CheckName = Literal[
     "overdue-review",
     "unknown-owner",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """One thing said in vain: where (`file:line`), what, and what to do about it."""
-
-    check: CheckName
-    place: str
-    cause: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.cause}; {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,7 @@ class Guard:
         self._budgets = tuple(rule for rule in policies.rules if isinstance(rule, BudgetLeft))
         self._looks_ahead = any(isinstance(rule, LookAhead) for rule in policies.rules)
         self._time_bound = tuple(rule for rule in self.rules if isinstance(rule, TimeBound))
+        # Bound once: every verdict asks all of them.
         self._asks = tuple(rule.ask for rule in self.rules)
         self._closing = tuple(rule for rule in self.rules if _closes(rule))
         conditions = [rule.condition for rule in self.rules if isinstance(rule, EngagementRule)]

@@ -25,6 +25,7 @@ from policies.question import Rule
 from policies.rules.caps import FrequencyCap
 from policies.rules.engagement import ApprovalRule, EngagementRule
 from policies.rules.quiet import QuietHours
+from policies.troubles import Trouble
 
 CheckName = Literal[
     "doubtful-hours",
@@ -36,19 +37,6 @@ CheckName = Literal[
     "sounds-promotional",
     "untried-rule",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """One thing said in vain: where (`file:line`), what, and what to do about it."""
-
-    check: CheckName
-    place: str
-    cause: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.cause}; {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)

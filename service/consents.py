@@ -27,7 +27,8 @@ from service.assemble import Assembly, make_terms, steady
 from service.consent_lists import ConsentList
 from service.desk import SHOWN_DEAD_MAX, Progress
 from service.inputs import DeadRow, read_inputs
-from service.portraits import Printed, answer_json, answer_text, questions
+from service.lines import Printed
+from service.portraits import answer_json, answer_text, questions
 from service.running import Run
 from service.settings import instant_given
 from service.telling import seen, tell, writing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime
 from functools import lru_cache
@@ -16,13 +16,13 @@ from agents.record import read_record
 from domain.errors import UsageError
 from domain.verdict import STAGES, Audience, Stage
 from service.assemble import assemble_reading, kept_workspace
+from service.lines import Printed
 from service.settings import day_given
 from store.database import Database
 from traces.grid import columns, grid_json, grid_text
 from traces.history import History
 
 RULES_SHOWN = 10
-Printed = Iterator[str | dict[str, Any]]
 
 
 def grid_of(

@@ -16,9 +16,9 @@ from agents.workspace import Workspace
 from domain.errors import UsageError
 from domain.journey import Journey
 from service.assemble import assemble_reading
-from service.lines import printable
-from service.portraits import Printed
+from service.lines import Printed, printable
 from service.settings import find_workspace, instant_given, load
+from service.troubles import trouble_lines
 from store import tables as t
 from store.database import Database
 from store.instants import micros
@@ -233,24 +233,9 @@ def check_lines(workspace: Path | None, at: str | None, *, as_json: bool) -> tup
     loaded = load(find_workspace(workspace))
     today = (instant_given(at) or datetime.now().astimezone()).date()
     found = journey_checks.troubles(loaded, today)
-    return _troubles(found, len(loaded.journeys), as_json=as_json), 1 if found else 0
-
-
-def _troubles(
-    found: tuple[journey_checks.Trouble, ...], journeys: int, *, as_json: bool
-) -> Printed:
-    for one in found:
-        if as_json:
-            yield {
-                "check": one.check,
-                "place": one.place,
-                "cause": one.cause,
-                "remedy": one.remedy,
-            }
-        else:
-            yield str(one)
-    if not as_json:
-        yield f"{journeys} journeys looked at, {len(found)} findings"
+    return trouble_lines(
+        found, f"{len(loaded.journeys)} journeys", as_json=as_json
+    ), 1 if found else 0
 
 
 def draw_lines(workspace: Path | None, names: list[str], output: Path | None) -> Printed:

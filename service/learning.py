@@ -16,10 +16,8 @@ from evals.off_policy import Estimate, estimate
 from evals.outcomes import ArmOutcome, JourneyOutcome, Share, named, outcomes
 from evals.statistics import Interval
 from service.assemble import assemble, assemble_reading
-from service.lines import stamp
+from service.lines import Printed, stamp
 from service.settings import find_workspace, instant_given, load
-
-Printed = Iterator[str | dict[str, Any]]
 
 
 def learnt(

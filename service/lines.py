@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,9 @@ from agents.steps import Line
 from domain.action import NO_ACTION
 from domain.decision import Decision, LineVerdict
 from service.inputs import DeadRow
+
+Printed = Iterator[str | dict[str, Any]]
+"""What a command prints: text for people, or plain data for programs, a line each."""
 
 _COLUMNS = (16, 20, 14, 20, 10)
 

@@ -14,7 +14,8 @@ from profiles.identifying import known_ref
 from profiles.rulings import Preview, Registry
 from profiles.state import Fragment
 from service.assemble import assemble, assemble_reading, make_registry
-from service.portraits import WHY, Printed, questions
+from service.lines import Printed
+from service.portraits import WHY, questions
 from service.settings import find_workspace, instant_given, load
 from store.vault import Vault
 

@@ -10,14 +10,13 @@ import typer
 from service.options import At, By, Json, Reason, Store, Workspace, print_lines, who
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
     from agents.workspace import Workspace as Loaded
     from domain.action import Offer
     from profiles.grants import Grant
+    from service.lines import Printed
     from store.database import Database
-
-    Printed = Iterator[str | dict[str, Any]]
 
 offers = typer.Typer(help="See, find and take back offers.", no_args_is_help=True)
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from agents.workspace import Workspace, read_case_files
 from domain.errors import ConfigurationError
 from policies import lint
 from policies.cases import Bench, Judged, judged, read_cases
 from profiles.zones import zones_of
-from service.lines import printable, stamp
+from service.lines import Printed, printable, stamp
 from service.settings import find_workspace, load
-
-Printed = Iterator[str | dict[str, Any]]
+from service.troubles import trouble_lines
 
 
 def tried(workspace: Path | None) -> tuple[Workspace, tuple[Judged, ...]]:
@@ -84,19 +81,6 @@ def check_lines(workspace: Path | None, *, as_json: bool) -> tuple[Printed, int]
     loaded, found = tried(workspace)
     subject = lint.Subject(loaded.guard, loaded.actions, loaded.journeys, found)
     troubles = lint.troubles(subject)
-    return _troubles(troubles, len(subject.written), as_json=as_json), 1 if troubles else 0
-
-
-def _troubles(troubles: tuple[lint.Trouble, ...], rules: int, *, as_json: bool) -> Printed:
-    for one in troubles:
-        if as_json:
-            yield {
-                "check": one.check,
-                "place": one.place,
-                "cause": one.cause,
-                "remedy": one.remedy,
-            }
-        else:
-            yield str(one)
-    if not as_json:
-        yield f"{rules} rules looked at, {len(troubles)} findings"
+    return trouble_lines(
+        troubles, f"{len(subject.written)} rules", as_json=as_json
+    ), 1 if troubles else 0

@@ -15,7 +15,7 @@ from profiles.identity import Link, Why
 from profiles.state import Fragment, Known
 from profiles.views import Member, Ruled, Said, View, view
 from service.assemble import assemble_reading, make_identity
-from service.lines import stamp
+from service.lines import Printed, stamp
 from service.settings import find_workspace, instant_given, load
 
 WHY: Mapping[Why, str] = {
@@ -25,7 +25,6 @@ WHY: Mapping[Why, str] = {
     "blocked": "the workspace blocks it",
     "refused": "the customer will not be recognised by a device",
 }
-Printed = Iterator[str | dict[str, Any]]
 
 
 def portrait(workspace: Path | None, store: str | None, who: str, *, as_json: bool) -> Printed:

@@ -10,7 +10,7 @@ from profiles.matching import Match
 from profiles.proposing import BLOCK_MAX, Proposal, Search, proposals
 from profiles.views import find_root
 from service.assemble import assemble_reading, make_identity
-from service.portraits import Printed
+from service.lines import Printed
 from service.settings import find_workspace, load
 
 

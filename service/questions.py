@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,9 @@ from domain.errors import UsageError
 from domain.verdict import Audience
 from profiles.views import find_root
 from service.assemble import Assembly, assemble, make_identity
+from service.lines import Printed
 from service.settings import instant_given
 from traces.inquiries import inquiry_json, inquiry_text
-
-Printed = Iterator[str | dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)

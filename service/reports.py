@@ -22,7 +22,7 @@ from domain.errors import LedgerBroken
 from domain.verdict import Audience
 from profiles.views import find_root
 from service.assemble import assemble_reading, kept_workspace, make_identity
-from service.lines import Quoted, quoted_json, quoted_text, stamp
+from service.lines import Printed, Quoted, quoted_json, quoted_text, stamp
 from service.settings import find_workspace, instant_given, load
 from store import tables as t
 from store.database import Database
@@ -33,8 +33,6 @@ from traces.explain import as_json as explained_json
 from traces.explain import as_text as explained_text
 from traces.history import History, Kept
 from traces.ledger import verify
-
-Printed = Iterator[str | dict[str, Any]]
 
 _DEAD = Statement(
     select(

@@ -31,8 +31,8 @@ from service.assemble import (
     make_identity,
     make_terms,
 )
-from service.lines import stamp
-from service.portraits import Printed, portrait_json
+from service.lines import Printed, stamp
+from service.portraits import portrait_json
 from service.settings import day_given, find_workspace, instant_given, load
 from service.telling import run_of, seen, tell, writing
 from store import keys

@@ -10,7 +10,7 @@ from typing import Literal
 from agents.supervisor import through_graph
 from profiles.unsubscribe import ONE_CLICK, Answer, answer
 from service.assemble import assemble, make_identity
-from service.portraits import Printed
+from service.lines import Printed
 from service.running import Run
 from service.settings import instant_given
 

@@ -19,8 +19,7 @@ from profiles.consents import LIFTED_EVENT, SUPPRESSION_EVENT, Lift, Target, lif
 from profiles.prints import domain_ref
 from profiles.views import view
 from service.assemble import Assembly, assemble_reading, make_identity
-from service.lines import printable, stamp
-from service.portraits import Printed
+from service.lines import Printed, printable, stamp
 from service.settings import find_workspace, instant_given, load
 from service.telling import seen, tell, writing
 from store import tables as t

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +17,7 @@ from policies.question import Question, Speaker, stamp
 _PLACE = "policies/rules/offers.py"
 
 
-class OfferRule(Speaker):
+class OfferRule(Speaker, ABC):
     """A rule about the offer that an action promises; its findings stand where the offer does."""
 
     stage = "eligibility"
@@ -45,13 +46,13 @@ class OfferRule(Speaker):
         offer = self.offer(question)
         return replace(finding, place=offer.place) if offer and offer.place else finding
 
+    @abstractmethod
     def reads(self, question: Question) -> Mapping[str, Any]:
         """What the rule looks at."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ask(self, question: Question) -> Finding:
         """What the rule says."""
-        raise NotImplementedError
 
 
 class OfferLeft(OfferRule):

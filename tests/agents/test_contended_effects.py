@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +73,7 @@ async def woken(shop: Shop) -> None:
     await Run(shop.assembly, through_graph(shop.deps), lambda line: None).wake(at(NOW))
 
 
-class Meanwhile:
+class Meanwhile(ABC):
     """People who say no while a step towards them is under way: before it, beside it, after it."""
 
     def __init__(self, shop: Shop, profiles: Mapping[str, str], chance: random.Random) -> None:
@@ -83,9 +84,9 @@ class Meanwhile:
         self._execute = shop.deps.toolbox.execute
         shop.deps.toolbox.execute = self._later  # type: ignore[method-assign]
 
+    @abstractmethod
     def say(self, arrival: Arrival) -> Awaitable[object]:
         """Begin to say it; awaited, it has been said."""
-        raise NotImplementedError
 
     async def _said(self, arrival: Arrival) -> None:
         await self._decide([arrival])
